@@ -1,0 +1,82 @@
+"""flyweight: deep-learning models made smaller, faster and better.
+
+Names are loaded when they are first used, so ``import flyweight`` itself costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Task": "core.task",
+    "Splits": "core.task",
+    "Step": "core.step",
+    "Store": "core.store",
+    "run": "core.recipe",
+    "Frontier": "core.frontier",
+    "Point": "core.point",
+    "Footprint": "core.footprint",
+    "Budget": "core.budget",
+    "FlyweightError": "core.errors",
+    "Train": "learn.train",
+    "Fit": "learn.fit",
+    "adam": "learn.optimizers",
+    "sgd": "learn.optimizers",
+    "distilled": "learn.distill.distilled",
+    "mixed": "learn.augment.mixup",
+    "Resize": "models.resize",
+    "Quantize": "compress.quantize.quantize",
+    "Aware": "compress.quantize.aware",
+    "optimize": "search.optimize",
+    "survey": "search.survey",
+    "free": "search.free",
+    "measure": "deploy.evaluate",
+    "load_task": "tasks.load",
+    "save_pretrained": "core.pretrained",
+    "from_pretrained": "core.pretrained",
+}
+
+if TYPE_CHECKING:
+    from flyweight.compress.quantize.aware import Aware as Aware
+    from flyweight.compress.quantize.quantize import Quantize as Quantize
+    from flyweight.core.budget import Budget as Budget
+    from flyweight.core.errors import FlyweightError as FlyweightError
+    from flyweight.core.footprint import Footprint as Footprint
+    from flyweight.core.frontier import Frontier as Frontier
+    from flyweight.core.point import Point as Point
+    from flyweight.core.pretrained import from_pretrained as from_pretrained
+    from flyweight.core.pretrained import save_pretrained as save_pretrained
+    from flyweight.core.recipe import run as run
+    from flyweight.core.step import Step as Step
+    from flyweight.core.store import Store as Store
+    from flyweight.core.task import Splits as Splits
+    from flyweight.core.task import Task as Task
+    from flyweight.deploy.evaluate import measure as measure
+    from flyweight.learn.augment.mixup import mixed as mixed
+    from flyweight.learn.distill.distilled import distilled as distilled
+    from flyweight.learn.fit import Fit as Fit
+    from flyweight.learn.optimizers import adam as adam
+    from flyweight.learn.optimizers import sgd as sgd
+    from flyweight.learn.train import Train as Train
+    from flyweight.models.resize import Resize as Resize
+    from flyweight.search.free import free as free
+    from flyweight.search.optimize import optimize as optimize
+    from flyweight.search.survey import survey as survey
+    from flyweight.tasks.load import load_task as load_task
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'flyweight' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"flyweight.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

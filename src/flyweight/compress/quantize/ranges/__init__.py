@@ -1,0 +1,1 @@
+"""How a quantization range is chosen from what was observed: one rule a file."""

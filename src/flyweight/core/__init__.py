@@ -1,0 +1,1 @@
+"""What every other room speaks: tasks, steps, recipes, points, frontiers, errors."""

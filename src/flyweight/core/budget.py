@@ -1,0 +1,64 @@
+"""Budgets: upper bounds on measured costs, such as ``latency_ms<=2``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from flyweight.core.errors import BudgetError, unknown_name
+from flyweight.core.footprint import COSTS
+from flyweight.core.point import Point
+
+_FORM = re.compile(r"^\s*([a-z_]\w*)\s*<=\s*([0-9][0-9_]*\.?[0-9_]*(?:[eE][+-]?\d+)?)\s*$")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """``field <= limit`` on a measured field of the footprint.
+
+    >>> Budget.parse("size_bytes<=200_000")
+    Budget(field='size_bytes', limit=200000.0)
+    """
+
+    field: str
+    limit: float
+
+    def __post_init__(self) -> None:
+        if self.field not in COSTS:
+            raise unknown_name("measured field", self.field, COSTS)
+        if not self.limit > 0:
+            raise BudgetError(f"BudgetError: {self.field}<={self.limit:g} can never be met. Give a limit above 0.")
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Reads ``"size_bytes<=200_000"``; raises :class:`BudgetError` or :class:`UnknownNameError`."""
+        match = _FORM.match(text)
+        if match is None:
+            raise BudgetError(
+                f"BudgetError: {text!r} is no budget. Write field<=number, as in 'size_bytes<=200_000' "
+                f"or 'latency_ms<=2'; fields: {', '.join(COSTS)}."
+            )
+        return cls(match[1], float(match[2].replace("_", "")))
+
+    def excess(self, point: Point) -> float:
+        """How far ``point`` is over: 0 where it keeps the budget, .5 at half as much again, inf where not measured."""
+        value = point.value(self.field)
+        return float("inf") if value is None else max(0.0, value / self.limit - 1)
+
+    def __str__(self) -> str:
+        return f"{self.field}<={self.limit:g}"
+
+
+def closest(points: Iterable[Point], budgets: Iterable[Budget]) -> str:
+    """One sentence on which of ``points`` came closest to ``budgets``, for the error that none meets them."""
+    wanted = tuple(budgets)
+    ready = [p for p in points if p.failure is None and p.quality is not None]
+    if not ready:
+        return "no candidate was finished, so none came close"
+    best = min(ready, key=lambda p: sum(b.excess(p) for b in wanted))
+    told = ", ".join(
+        f"{b.field}={best.value(b.field):g}" if best.value(b.field) is not None else f"{b.field} not measured"
+        for b in wanted
+    )
+    return f"closest came {best.label!r} with {told}"

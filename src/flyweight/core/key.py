@@ -1,0 +1,84 @@
+"""Keys: short names for (task, parent, step), equal where the work would be the same."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flyweight.core.serial import to_json
+from flyweight.core.step import Step
+from flyweight.core.task import Task
+
+_SAMPLED = 64
+"""Examples read from each split for the task's key: enough to notice other data, quick on any data set."""
+
+
+def task_key(task: Task) -> str:
+    """A key of what the task says: its name, code, example and data.
+
+    Data enter by their length and by 64 examples spread over each split; code by the source of the
+    functions and of the classes of their instances. Two tasks of one key are taken as the same.
+    """
+    digest = hashlib.sha256(task.name.encode())
+    for tensor in task.example:
+        digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+    for thing in (task.loss, task.quality, task.family, task.fit, *task.augment):
+        digest.update(_source(thing).encode())
+    for split in (task.data.train, task.data.calibrate, task.data.select, task.data.report):
+        length = len(split)  # type: ignore[arg-type]
+        digest.update(str(length).encode())
+        for index in range(0, length, max(1, length // _SAMPLED)):
+            _update(digest, split[index])
+    return digest.hexdigest()[:16]
+
+
+def model_key(model: nn.Module) -> str:
+    """A key of a model's structure and of every value in its state."""
+    digest = hashlib.sha256(repr(model).encode())
+    digest.update(_source(model).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        _update(digest, (tensor,))
+    return digest.hexdigest()[:16]
+
+
+def step_key(parent: str, step: Step) -> str:
+    """The key of ``step`` taken after ``parent``."""
+    text = json.dumps([parent, to_json(step)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def recipe_keys(recipe: Iterable[Step], model: nn.Module, task: Task) -> list[str]:
+    """The key of every prefix of ``recipe``: one more than it has steps, the first that of ``model`` itself."""
+    keys = [hashlib.sha256(f"{task_key(task)} {model_key(model)}".encode()).hexdigest()[:16]]
+    for step in recipe:
+        keys.append(step_key(keys[-1], step))
+    return keys
+
+
+def _update(digest: Any, items: Any) -> None:
+    for item in items if isinstance(items, tuple | list) else (items,):
+        if isinstance(item, Tensor):
+            flat = item.detach().cpu().contiguous().reshape(-1)
+            digest.update(str(flat.dtype).encode())
+            digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+        else:
+            digest.update(repr(item).encode())
+
+
+def _source(thing: Any) -> str:
+    if thing is None:
+        return "None"
+    code = thing if inspect.isroutine(thing) or inspect.isclass(thing) else type(thing)
+    try:
+        text = inspect.getsource(code)
+    except (OSError, TypeError):
+        text = getattr(code, "__qualname__", repr(code))
+    settings = "" if code is thing or isinstance(thing, nn.Module) else repr(thing)
+    return text + settings

@@ -1,0 +1,1 @@
+"""Transformations of the inputs: those that keep the label, and those that mix labels."""

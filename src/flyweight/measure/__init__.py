@@ -1,0 +1,1 @@
+"""Measuring artifacts: size, parameters, multiply-accumulates, memory, latency, energy."""

@@ -1,0 +1,1 @@
+"""Whole model families, width and depth as arguments."""

@@ -1,0 +1,1 @@
+"""The faces of a frontier, made from its points' JSON alone."""
