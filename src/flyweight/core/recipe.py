@@ -45,7 +45,14 @@ def run(recipe: Sequence[Step], model: nn.Module, task: Task, store: Store | Non
 
 
 def _take(
-    step: Step, parent: str, key: str, current: nn.Module, root: nn.Module, task: Task, store: Store | None, done: Recipe
+    step: Step,
+    parent: str,
+    key: str,
+    current: nn.Module,
+    root: nn.Module,
+    task: Task,
+    store: Store | None,
+    done: Recipe,
 ) -> nn.Module:
     taught = _taught(step, root, task, store)
     if store is None:

@@ -1,0 +1,62 @@
+"""A finished model as a folder: safetensors, recipe, metrics and a card; read back bit for bit, without pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from flyweight.core.atomic import read_json, write_json, write_text
+from flyweight.core.errors import StoreError
+from flyweight.core.key import task_key
+from flyweight.core.recipe import replay
+from flyweight.core.serial import from_json, to_json
+from flyweight.core.step import Step
+from flyweight.core.task import Task
+from flyweight.core.weights import load_state, save_state
+
+
+def save_pretrained(
+    model: nn.Module, folder: Path | str, recipe: Sequence[Step], task: Task, metrics: Mapping[str, Any] | None = None
+) -> Path:
+    """Writes ``model``, which ``recipe`` made of ``task.model``, to ``folder``; each file is written whole or not at all.
+
+    ``model.safetensors`` holds the values, ``config.json`` the task, the recipe and the metrics, ``README.md`` a card.
+    """
+    folder = Path(folder)
+    save_state(model.state_dict(), folder / "model.safetensors")
+    steps = to_json(tuple(recipe))
+    told = dict(metrics or {})
+    write_text(folder / "README.md", _card(task, recipe, told))
+    write_json(folder / "config.json", {"task": task.name, "key": task_key(task), "recipe": steps, "metrics": told})
+    return folder
+
+
+def from_pretrained(folder: Path | str, task: Task) -> nn.Module:
+    """The model that :func:`save_pretrained` wrote: the recipe's structure replayed on ``task.model``, the values loaded.
+
+    Nothing is trained or calibrated. Raises :class:`StoreError` where ``folder`` holds no saved model, or one of another
+    task.
+    """
+    folder = Path(folder)
+    config = folder / "config.json"
+    if not config.exists():
+        raise StoreError(f"StoreError: {folder} holds no config.json. Give a folder that save_pretrained wrote.")
+    told = read_json(config)
+    if told.get("task") != task.name:
+        raise StoreError(
+            f"StoreError: {folder} was saved from the task {told.get('task')!r}, and this one is {task.name!r}. "
+            "Load it with the task that it came from."
+        )
+    return replay(from_json(told["recipe"]), task.model, task, load_state(folder / "model.safetensors"))
+
+
+def _card(task: Task, recipe: Sequence[Step], metrics: Mapping[str, Any]) -> str:
+    lines = [f"# A flyweight model of the task `{task.name}`", "", "Made by:", ""]
+    lines += [f"{i}. `{step!r}`" for i, step in enumerate(recipe, 1)] or ["(as it came)"]
+    if metrics:
+        lines += ["", "| metric | value |", "|---|---|"] + [f"| {k} | {v} |" for k, v in metrics.items()]
+    lines += ["", 'Load with `flyweight.from_pretrained("this folder", task)`.', ""]
+    return "\n".join(lines)
