@@ -11,7 +11,8 @@ class Artifact:
     """A deployable file.
 
     ``path`` is the file; ``format`` says what it is (``"onnx"``); ``bits`` is the width of the stored weights
-    (the widest that holds at least half of them); ``notes`` are remarks of the exporter, such as operations left in float.
+    (the widest that holds at least half of them); ``notes`` are remarks of the exporter, such as operations left in
+    float.
     """
 
     path: Path

@@ -92,7 +92,7 @@ def _replay(steps: Recipe, key: str, model: nn.Module, task: Task, store: Store 
 
 
 def replay(recipe: Sequence[Step], model: nn.Module, task: Task, state: dict[str, Tensor]) -> nn.Module:
-    """The model that ``recipe`` made of ``model``: its structure rebuilt without training, its values from ``state``."""
+    """The model that ``recipe`` made of ``model``: its structure rebuilt, not trained, its values from ``state``."""
     current = copy.deepcopy(model)
     for step in recipe:
         current = step.replay(current, task, state)

@@ -36,5 +36,5 @@ class Step(ABC):
         return model
 
     def teachers(self) -> tuple[Recipe, ...]:
-        """Recipes whose results this step learns from; ``run`` makes them first and hands them on as ``task.teacher``."""
+        """Recipes whose results this step learns from; ``run`` makes them first and gives them as ``task.teacher``."""
         return ()
