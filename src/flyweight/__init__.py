@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from flyweight.search.survey import survey as survey
     from flyweight.tasks.load import load_task as load_task
 
-__all__ = ["__version__", *_HOMES]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -21,7 +21,7 @@ from flyweight.core.weights import load_state, save_state
 def save_pretrained(
     model: nn.Module, folder: Path | str, recipe: Sequence[Step], task: Task, metrics: Mapping[str, Any] | None = None
 ) -> Path:
-    """Writes ``model``, which ``recipe`` made of ``task.model``, to ``folder``; each file is written whole or not at all.
+    """Writes ``model``, which ``recipe`` made of ``task.model``, to ``folder``; each file is written atomically.
 
     ``model.safetensors`` holds the values, ``config.json`` the task, the recipe and the metrics, ``README.md`` a card.
     """
@@ -35,10 +35,10 @@ def save_pretrained(
 
 
 def from_pretrained(folder: Path | str, task: Task) -> nn.Module:
-    """The model that :func:`save_pretrained` wrote: the recipe's structure replayed on ``task.model``, the values loaded.
+    """The model that :func:`save_pretrained` wrote: its structure replayed on ``task.model``, its values loaded.
 
-    Nothing is trained or calibrated. Raises :class:`StoreError` where ``folder`` holds no saved model, or one of another
-    task.
+    Nothing is trained or calibrated. Raises :class:`StoreError` where ``folder`` holds no saved model, or another
+    task's.
     """
     folder = Path(folder)
     config = folder / "config.json"

@@ -110,4 +110,4 @@ class _Batches:
             yield tuple(batch)
 
     def __len__(self) -> int:
-        return -(-len(self.dataset) // self.size)
+        return (len(self.dataset) + self.size - 1) // self.size

@@ -39,9 +39,9 @@ def check_step(
 ) -> None:
     """Holds ``step``, taken after the recipe ``after``, to the contract; raises :class:`ContractError` where it fails.
 
-    Clauses: it is a frozen dataclass of six fields at most and goes to JSON and back; the input is untouched; the output
-    keeps its shapes and dtypes and comes in the input's train or eval mode; it is repeatable; it is saved and loaded bit
-    for bit; it exports and the artifact agrees with the model; ``identity``, the setting that does nothing, reproduces
+    Clauses: it is a frozen dataclass of six fields at most and goes to JSON and back; the input is untouched; the
+    output keeps its shapes and dtypes, and no model comes out in train mode that did not go in so; it is repeatable; it
+    is saved and loaded bit for bit; it exports and the artifact agrees with the model; ``identity``, the setting that does nothing, reproduces
     the outputs; the footprint field that it ``promises`` falls.
     """
     _check_form(step)
