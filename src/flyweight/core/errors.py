@@ -26,6 +26,10 @@ class ExportError(FlyweightError):
     """A model could not be turned into a file; the message names the operation."""
 
 
+class ArtifactError(FlyweightError):
+    """A file could not be opened or measured: it is missing, damaged, or needs what the runtime has not."""
+
+
 class ParityError(FlyweightError):
     """An artifact does not compute what the model computes; the message names the first layer that differs."""
 

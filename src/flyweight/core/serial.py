@@ -12,7 +12,7 @@ from flyweight.core.errors import FlyweightError, unknown_name
 
 
 def to_json(value: Any) -> Any:
-    """``value`` as plain JSON: a frozen dataclass becomes ``{"use": dotted name, field: …}``, a function ``{"use": name}``.
+    """``value`` as plain JSON: a dataclass as ``{"use": dotted name, field: …}``, a function as ``{"use": name}``.
 
     Fields at their default are written too, so a later change of a default does not change an old recipe.
     Raises :class:`FlyweightError` for a lambda, a local function, or anything that has no name to be found by.

@@ -41,8 +41,8 @@ def check_step(
 
     Clauses: it is a frozen dataclass of six fields at most and goes to JSON and back; the input is untouched; the
     output keeps its shapes and dtypes, and no model comes out in train mode that did not go in so; it is repeatable; it
-    is saved and loaded bit for bit; it exports and the artifact agrees with the model; ``identity``, the setting that does nothing, reproduces
-    the outputs; the footprint field that it ``promises`` falls.
+    is saved and loaded bit for bit; it exports and the artifact agrees with the model; ``identity``, the setting that
+    does nothing, reproduces the outputs; the footprint field that it ``promises`` falls.
     """
     _check_form(step)
     with torch.random.fork_rng():
