@@ -195,7 +195,7 @@ def test_numbers_of_other_libraries_are_numbers(tiny_task: Task, value: Any) -> 
 
 
 def test_unknown_and_empty_splits(tiny_task: Task) -> None:
-    with pytest.raises(UnknownNameError, match="there is no split 'selct'. Did you mean 'select'"):
+    with pytest.raises(UnknownNameError, match=r"there is no split 'selct'. Did you mean 'select'"):
         score(tiny_task.model, tiny_task, "selct")
     empty = dataclasses.replace(tiny_task.data, report=TensorDataset(torch.zeros(0, 1, 8, 8)))
     with pytest.raises(TaskError, match="the report split of task 'tiny' is empty"):

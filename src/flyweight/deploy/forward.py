@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def as_forward(session: Session) -> Forward:
-    """``session`` as a :data:`~flyweight.core.task.Forward`: tensors to a tensor, or to a tuple where there are several.
+    """``session`` as a :data:`~flyweight.core.task.Forward`: tensors to a tensor, or to a tuple of several.
 
     A file whose batch is fixed is called in pieces of that size, the last one filled up with copies of its last
     example, whose outputs are dropped; its outputs have to carry the examples along dimension 0.

@@ -71,16 +71,19 @@ class Recorded:
         Asked for anything else than these batches' inputs, it computes.
         """
         whole, outputs = self.whole()
-        picked = [tuple(t[part] for t in whole) for part in index.split(self.size)]
+        parts = torch.split(index, self.size)  # type: ignore[no-untyped-call]
+        picked = [tuple(t[part] for t in whole) for part in parts]
         answers = {
-            id(batch[0]): (batch, part)
-            for batch, part in zip(picked, index.split(self.size), strict=True)
-            if outputs is not None
+            id(batch[0]): (batch, part) for batch, part in zip(picked, parts, strict=True) if outputs is not None
         }
 
         def forward(*inputs: Any) -> Any:
             batch, part = answers.get(id(inputs[0]) if inputs else 0, ((), None))
-            if part is None or len(inputs) != self._inputs or any(a is not b for a, b in zip(inputs, batch)):
+            if (
+                part is None
+                or len(inputs) != self._inputs
+                or any(a is not b for a, b in zip(inputs, batch, strict=False))
+            ):
                 return self._model(*inputs)
             return each(outputs, lambda t: t[part])
 
@@ -100,7 +103,7 @@ class Recorded:
 
     def _place(self, inputs: Sequence[Any]) -> int | None:
         index = self._places.get(id(inputs[0])) if len(inputs) == self._inputs else None
-        if index is None or any(a is not b for a, b in zip(inputs, self._kept[index])):
+        if index is None or any(a is not b for a, b in zip(inputs, self._kept[index], strict=False)):
             return None  # what a metric has changed is another tensor
         return index
 

@@ -23,7 +23,7 @@ _ERRORS_ONLY = 3
 
 
 class OnnxRuntimeSession:
-    """A file opened in ONNX Runtime on the CPU: all graph optimizations, ``threads`` threads, one operation at a time."""
+    """A file opened in ONNX Runtime on the CPU: optimized in every way it has, one operation at a time."""
 
     device = "cpu"
 
