@@ -192,8 +192,10 @@ def _picture(cells: dict[Key, Any]) -> str:
 
     colours = {"plain": "#6b7280", "distilled": "#b45309", "augmented": "#2563eb", "augmented+distilled": "#047857"}
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
-        'font-size="13">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+            'font-size="13">'
+        ),
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
     ]
     for quality in range(y0, y1 + 1):
