@@ -1,0 +1,129 @@
+"""Exporting a model to ONNX: float, or with its weights stored as the integers that it was quantized to."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import io
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import flyweight
+from flyweight.core.artifact import Artifact
+from flyweight.core.atomic import atomic_path
+from flyweight.core.errors import ExportError
+from flyweight.core.task import Task
+from flyweight.deploy.export.slim import slim
+
+OPSET = 18
+
+
+def export_onnx(model: nn.Module, task: Task, path: Path | str) -> Artifact:
+    """Writes ``model`` to ``path`` as one ONNX file whose first dimension is any number of examples.
+
+    Batch-norm is folded into the layer before it. Nodes are named after the modules that they came from; the last
+    node of a name yields that module's output. The file is written atomically. Raises :class:`ExportError`, naming
+    the operation and the module, where the model cannot be exported.
+    """
+    path = Path(path)
+    owned = copy.deepcopy(model).cpu().eval().requires_grad_(False)
+    example = tuple(_several(t.detach().cpu()) for t in task.example)
+    proto = _convert(owned, example, OPSET)
+    slim(proto)
+    _sign(proto)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(proto.SerializeToString())
+    return Artifact(path=path, format="onnx", bits=32)
+
+
+def _several(tensor: Tensor) -> Tensor:
+    """Two examples at least: of one, torch.export would take the batch for a constant."""
+    return torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor
+
+
+def _convert(model: nn.Module, example: tuple[Tensor, ...], opset: int) -> Any:
+    batch = torch.export.Dim("batch")
+    shapes = tuple({0: batch} for _ in example)
+    with _quiet(), torch.no_grad():
+        try:
+            program = torch.export.export(model, example, dynamic_shapes=(shapes,) if _variadic(model) else shapes)
+            exported = torch.onnx.export(program, dynamo=True, opset_version=opset, external_data=False, verbose=False)
+        except Exception as error:
+            raise ExportError(_explained(error, model)) from error
+    assert exported is not None
+    proto = exported.model_proto
+    _check_batch(proto)
+    return proto
+
+
+def _variadic(model: nn.Module) -> bool:
+    kinds = [p.kind for p in inspect.signature(model.forward).parameters.values()]
+    return kinds[:1] == [inspect.Parameter.VAR_POSITIONAL]
+
+
+def _check_batch(proto: Any) -> None:
+    for value in proto.graph.input:
+        if not value.type.tensor_type.shape.dim[0].dim_param:
+            size = value.type.tensor_type.shape.dim[0].dim_value
+            raise ExportError(
+                f"ExportError: forward ties the batch of input {value.name!r} to {size} examples. "
+                "Write reshapes with x.shape[0] or -1 for the batch, not with a number."
+            )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hides what torch.export and torch.onnx print on the way; what matters is raised."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _explained(error: BaseException, model: nn.Module) -> str:
+    texts: list[str] = []
+    seen: BaseException | None = error
+    while seen is not None and len(texts) < 8:
+        texts.append(str(seen))
+        seen = seen.__cause__ or seen.__context__
+    told = "\n".join(texts)
+    missing = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", told)
+    if missing:
+        operation, what = missing[1], "ONNX has no counterpart of it"
+    else:
+        node = re.search(r"target=torch\.ops\.([\w.]+)", told)
+        operation = node[1] if node else "forward"
+        what = next((line.strip() for line in texts[0].splitlines() if line.strip()), type(error).__name__)
+        reason = re.search(r"^<class '[\w.]+'>: (.+)$", told, re.MULTILINE)
+        what = reason[1] if reason else what
+    line = re.findall(r'File "([^"]+)", line (\d+), in (\w+)\n\s*(.+)', told)
+    own = [entry for entry in line if "/torch/" not in entry[0]]
+    where = f" at {Path(own[-1][0]).name}:{own[-1][1]} ({own[-1][3].strip()})" if own else ""
+    return (
+        f"ExportError: {type(model).__name__} cannot be exported: {operation}{where}: {what}. "
+        "Replace that operation by one that ONNX has, or keep it out of forward."
+    )
+
+
+def _sign(proto: Any) -> None:
+    proto.producer_name = "flyweight"
+    proto.producer_version = flyweight.__version__
+    del proto.metadata_props[:]
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = "flyweight", flyweight.__version__
