@@ -1,0 +1,133 @@
+"""From a candidate to a point: made, exported, compared with its model, and measured in its runtime."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from flyweight.core.artifact import Artifact
+from flyweight.core.atomic import atomic_path, store_error
+from flyweight.core.errors import FlyweightError, StoreError
+from flyweight.core.footprint import Footprint
+from flyweight.core.point import Point
+from flyweight.core.recipe import run
+from flyweight.core.serial import to_json
+from flyweight.core.store import Store
+from flyweight.core.task import Task
+from flyweight.deploy.export.onnx import export_onnx
+from flyweight.deploy.parity import check_parity
+from flyweight.deploy.runtimes.open import open_artifact
+from flyweight.deploy.score import score
+from flyweight.measure.footprint import footprints
+from flyweight.search.candidate import Candidate
+from flyweight.search.ledger import Ledger
+
+_FULL = 1 << 20
+"""Free bytes under which a failed write is put down to the disk."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where candidates are tried: the task, the store that keeps every step, the runtime and its threads.
+
+    Calling it gives the candidate's point, from the ledger where it is kept already. A candidate that fails becomes a
+    point with its ``failure``; a folder that cannot be written is no candidate's fault and raises :class:`StoreError`.
+    """
+
+    task: Task
+    store: Store
+    runtime: str
+    threads: int = 1
+    baseline: Path | None = None
+
+    @property
+    def ledger(self) -> Ledger:
+        """The points of the run."""
+        return Ledger(self.store.folder)
+
+    def __call__(self, candidate: Candidate) -> Point:
+        kept = self.ledger.get(candidate.key(self.task))
+        if kept is not None:
+            return kept
+        start = time.perf_counter()
+        try:
+            point = self.make(candidate)
+        except StoreError:
+            raise
+        except Exception as error:
+            self._blame_disk(error)
+            told = str(error) if isinstance(error, FlyweightError) else f"{type(error).__name__}: {error}"
+            key = candidate.key(self.task)
+            recipe = to_json(candidate.recipe)
+            point = Point(id=key, label=candidate.label, recipe=recipe, failure=told, baseline=candidate.baseline)
+        return self.ledger.keep(dataclasses.replace(point, seconds=round(time.perf_counter() - start, 3)))
+
+    def make(self, candidate: Candidate) -> Point:
+        """The candidate's point, made anew; raises what goes wrong, and keeps nothing but the steps and the file."""
+        key = candidate.key(self.task)
+        model = run(candidate.recipe, self.task.model, self.task, self.store).eval()
+        path = Path("models") / f"{_slug(candidate.label)}-{key[:6]}.onnx"
+        artifact, parity = self._export(model, path)
+        session = open_artifact(artifact.path, self.runtime, self.threads)
+        quality = score(session, self.task, "select")
+        return Point(
+            id=key,
+            label=candidate.label,
+            recipe=to_json(candidate.recipe),
+            path=path.as_posix(),
+            format=artifact.format,
+            bits=artifact.bits,
+            quality=quality,
+            footprint=self.footprint(artifact.path),
+            parity=parity,
+            notes=artifact.notes,
+            baseline=candidate.baseline,
+        )
+
+    def footprint(self, path: Path) -> Footprint:
+        """What the artifact at ``path`` costs, its latency interleaved with the baseline's."""
+        return self.footprints([path])[0]
+
+    def footprints(self, paths: list[Path]) -> list[Footprint]:
+        """What the artifacts cost, every latency interleaved with the others' and the baseline's."""
+        with self._alone():
+            return footprints(paths, runtime=self.runtime, baseline=self.baseline, threads=self.threads, batch=1)
+
+    def _export(self, model: nn.Module, path: Path) -> tuple[Artifact, dict[str, Any]]:
+        with atomic_path(self.store.folder / path) as temporary:
+            artifact = export_onnx(model, self.task, temporary)
+            parity = check_parity(model, artifact, self.task)
+        return dataclasses.replace(artifact, path=self.store.folder / path), parity
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        # Two workers that measure at once would measure each other.
+        with (self.store.folder / "measuring.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _blame_disk(self, error: BaseException) -> None:
+        folder = self.store.folder
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
+                raise store_error(folder, cause) from error
+            cause = cause.__cause__ or cause.__context__
+        # Libraries in C++ tell a full disk in their own words, without an errno.
+        if shutil.disk_usage(folder).free < _FULL:
+            raise store_error(folder, OSError(errno.ENOSPC, "no space left")) from error
+
+
+def _slug(label: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", label.lower()).strip("-") or "model"

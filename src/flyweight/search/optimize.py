@@ -1,0 +1,188 @@
+"""The main job: from a task to a frontier of deployable models."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+from typing import Any
+
+import flyweight
+from flyweight.core.atomic import read_json, write_json
+from flyweight.core.budget import Budget
+from flyweight.core.errors import BudgetError, FlyweightError, StoreError
+from flyweight.core.frontier import Frontier
+from flyweight.core.key import recipe_keys
+from flyweight.core.point import Point
+from flyweight.core.serial import to_json
+from flyweight.core.store import Store
+from flyweight.core.task import Task
+from flyweight.measure.host import host
+from flyweight.search.candidate import Candidate, Strategy, Terms, plain
+from flyweight.search.clock import Clock, TimeUp, seconds
+from flyweight.search.conclude import conclude
+from flyweight.search.evaluate import Bench
+from flyweight.search.survey import survey
+from flyweight.search.validate import validate
+from flyweight.search.verdict import verdict
+from flyweight.search.workers import spread
+
+Watch = Callable[[Point], None]
+
+
+def optimize(
+    task: Task,
+    out: Path | str = "run",
+    *,
+    max_drop: float | None = None,
+    budgets: Iterable[Budget | str] = (),
+    timeout: str | float | None = None,
+    strategy: Strategy | None = None,
+    seed: int = 0,
+    threads: int = 1,
+    runtime: str = "onnxruntime",
+    watch: Watch | None = None,
+) -> Frontier:
+    """Makes smaller, faster and better models of ``task`` and returns the frontier; everything is kept under ``out``.
+
+    ``max_drop`` is the quality that may be lost against the baseline, ``budgets`` are bounds on measured fields
+    (``"size_bytes<=200_000"``), ``timeout`` is in seconds or as ``"20m"``; ``strategy`` is :class:`survey` where None.
+    ``threads`` are the runtime's; ``watch`` is called with every point as it comes.
+
+    The same call goes on where an earlier one stood, and answers from what was kept where all was done. Ctrl-C and the
+    time limit end the search with what there is. ``out`` then holds ``frontier.json``, ``report.html`` and ``models/``.
+
+    Raises :class:`TaskError`, :class:`MetricError` and :class:`ExportError` before anything is trained,
+    :class:`StoreError` for a folder that cannot be used, and :class:`BudgetError` at the end, after everything was
+    kept, where no model keeps the budgets and ``max_drop``.
+    """
+    wanted = tuple(b if isinstance(b, Budget) else Budget.parse(b) for b in budgets)
+    if max_drop is not None and not max_drop >= 0:
+        raise BudgetError(
+            f"BudgetError: max_drop={max_drop:g} can never be met. Give the quality that may be lost, ≥ 0."
+        )
+    clock = Clock(seconds(timeout))
+    store = Store(out)
+    _claim(store, task)
+    bench = Bench(task, store, runtime, threads)
+    chosen = strategy if strategy is not None else survey(seed=seed)
+    terms = Terms(folder=store.folder, budgets=wanted)
+    started, ended = _now(), "finished"
+    base = plain(task, seed)
+    if bench.ledger.get(base.key(task)) is None:
+        validate(task)
+    try:
+        with clock.guard():
+            _search(bench, base, chosen, terms, clock, watch or _silent)
+            ended = "time limit" if clock.over else ended
+    except TimeUp:
+        ended = "time limit"
+    except KeyboardInterrupt:
+        ended = "interrupted"
+    points = _points(bench, base)
+    if ended != "interrupted":
+        try:
+            points = conclude(dataclasses.replace(bench, baseline=_baseline(bench, points)), points, terms.costs)
+        except KeyboardInterrupt:
+            points, ended = _points(bench, base), "interrupted"
+    about = {
+        "task": task.name,
+        "flyweight": flyweight.__version__,
+        "host": host(),
+        "runtime": runtime,
+        "options": {"seed": seed, "threads": threads, "timeout_s": clock.limit},
+        "strategy": _named(chosen),
+        "budgets": [str(b) for b in wanted],
+        "max_drop": max_drop,
+        "started": started,
+        "ended": _now(),
+        "end": ended,
+    }
+    result = Frontier(points, store.folder, terms.costs, about)
+    write_json(store.folder / "frontier.json", result.to_json())
+    result.report(store.folder / "report.html")
+    if ended != "interrupted":
+        verdict(result, wanted, max_drop)
+    return result
+
+
+def _search(bench: Bench, base: Candidate, strategy: Strategy, terms: Terms, clock: Clock, watch: Watch) -> None:
+    ledger = bench.ledger
+    point = ledger.get(base.key(bench.task))
+    if point is None or point.failure is not None:
+        # Without a baseline nothing can be compared, so its failure is the run's.
+        point = ledger.keep(bench.make(base))
+    watch(point)
+    bench = dataclasses.replace(bench, baseline=_baseline(bench, (point,)))
+    terms = dataclasses.replace(terms, baseline=point)
+    if getattr(strategy, "workers", 1) > 1:
+        spread(bench, strategy, terms, clock, watch)
+        return
+    proposals = strategy(bench.task, terms)
+    with contextlib.closing(_fed(proposals)) as candidates:
+        result: Point | None = None
+        while not clock.over:
+            try:
+                candidate = candidates.send(result)
+            except StopIteration:
+                return
+            result = bench(candidate)
+            watch(result)
+
+
+def _fed(proposals: Iterable[Candidate]) -> Generator[Candidate, Point | None, None]:
+    """Any strategy as a generator that takes results: those that do not learn from them are simply run through."""
+    if isinstance(proposals, Generator):
+        yield from proposals
+    else:
+        yield from iter(proposals)
+
+
+def _points(bench: Bench, base: Candidate) -> tuple[Point, ...]:
+    key = base.key(bench.task)
+    found = (dataclasses.replace(p, baseline=p.id == key) for p in bench.ledger.all())
+    return tuple(sorted(found, key=lambda p: not p.baseline))
+
+
+def _baseline(bench: Bench, points: Iterable[Point]) -> Path | None:
+    return next((bench.store.folder / p.path for p in points if p.baseline and p.path is not None), None)
+
+
+def _claim(store: Store, task: Task) -> None:
+    """Marks the folder as this task's; points of two tasks cannot be compared."""
+    mark = store.folder / "task.json"
+    told = {"name": task.name, "key": recipe_keys((), task.model, task)[0]}
+    if not mark.exists():
+        write_json(mark, told)
+        return
+    found: Any = read_json(mark)
+    if found == told:
+        return
+    other = found.get("name") if isinstance(found, dict) else found
+    if other != task.name:
+        raise StoreError(
+            f"StoreError: {store.folder} holds results of the task {other!r}, and this is {task.name!r}. "
+            "Choose another folder with --out."
+        )
+    raise StoreError(
+        f"StoreError: {store.folder} holds results of a task {task.name!r} whose data, code or initial weights were "
+        "others, so they cannot be compared. Choose another folder with --out; or, if the weights are drawn anew each "
+        "time, call torch.manual_seed before the model is made."
+    )
+
+
+def _named(strategy: Strategy) -> Any:
+    try:
+        return to_json(strategy)
+    except FlyweightError:
+        return repr(strategy)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _silent(point: Point) -> None:
+    return None

@@ -1,0 +1,132 @@
+"""One Optuna study in the run's folder: asked and told by any number of processes, and never the same trial twice."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any
+
+from flyweight.core.errors import FlyweightError, unknown_name
+from flyweight.core.point import Point
+from flyweight.search.candidate import Terms
+
+SAMPLERS = ("tpe", "nsga2", "random")
+_OWNER, _EXCESS, _REASON = "owner", "excess", "failure"
+
+
+class Study:
+    """Trials in the folder's ``trials.journal``: quality upwards, every cost downwards, the budgets as constraints.
+
+    The journal is Optuna's, locked for each entry, so workers may share it. A trial whose process was killed is
+    entered anew with its choices, and finds its finished steps in the store.
+    """
+
+    def __init__(self, terms: Terms, sampler: str = "tpe", seed: int = 0) -> None:
+        if sampler not in SAMPLERS:
+            raise unknown_name("sampler", sampler, SAMPLERS)
+        import optuna
+        from optuna.storages.journal import JournalFileBackend, JournalStorage
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.costs, self.budgets, self.sampler, self.seed = terms.costs, terms.budgets, sampler, seed
+        storage = JournalStorage(JournalFileBackend(str(terms.folder / "trials.journal")))
+        # Constraints are stored with a trial when it is told, so other budgets are another study.
+        name = " ".join(("quality", *self.costs, *map(str, self.budgets)))
+        self._study = optuna.create_study(
+            storage=storage,
+            study_name=name,
+            directions=["maximize", *["minimize"] * len(self.costs)],
+            load_if_exists=True,
+        )
+        self._states = optuna.trial.TrialState
+
+    @property
+    def finished(self) -> int:
+        """Trials that were told, the failed among them."""
+        trials = self._study.get_trials(deepcopy=False)
+        return sum(t.state.is_finished() and not self._given_up(t) for t in trials)
+
+    @property
+    def started(self) -> int:
+        """Trials that are finished, or under way in a living process."""
+        trials = self._study.get_trials(deepcopy=False, states=(self._states.RUNNING,))
+        return self.finished + len(trials)
+
+    def recover(self) -> None:
+        """Enters the trials of dead processes anew; call it before asking."""
+        for trial in self._study.get_trials(deepcopy=False, states=(self._states.RUNNING,)):
+            if not _alive(trial.user_attrs.get(_OWNER)):
+                self.release(trial)
+
+    def release(self, trial: Any) -> None:
+        """Gives up ``trial``, and enters it anew for whoever asks next."""
+        self._study.enqueue_trial(trial.params)
+        with contextlib.suppress(RuntimeError):  # another process released it in the meantime
+            self._study.tell(trial.number, state=self._states.FAIL)
+
+    def ask(self) -> Any:
+        """The next trial, marked as this process's."""
+        # A sampler is made anew for every trial, under a seed of its own: a search that was stopped goes on as if it
+        # had not been.
+        self._study.sampler = self._sampler(self.seed * 1_000_003 + self.started)
+        trial = self._study.ask()
+        trial.set_user_attr(_OWNER, _me())
+        return trial
+
+    def tell(self, trial: Any, point: Point) -> None:
+        """Tells what became of ``trial``; one that failed, or has a cost that was not measured, is told as failed."""
+        values = [point.value(name) for name in ("quality", *self.costs)]
+        if point.failure is not None or None in values:
+            missing = [n for n, v in zip(("quality", *self.costs), values, strict=True) if v is None]
+            trial.set_user_attr(_REASON, point.failure or f"not measured: {', '.join(missing)}")
+            self._study.tell(trial, state=self._states.FAIL)
+            return
+        trial.set_user_attr(_EXCESS, [b.excess(point) for b in self.budgets])
+        self._study.tell(trial, values)
+
+    def fail(self, trial: Any, reason: str) -> None:
+        """Tells that ``trial`` became no candidate."""
+        trial.set_user_attr(_REASON, reason)
+        self._study.tell(trial, state=self._states.FAIL)
+
+    def _given_up(self, trial: Any) -> bool:
+        return trial.state == self._states.FAIL and _REASON not in trial.user_attrs
+
+    def _sampler(self, seed: int) -> Any:
+        import optuna
+
+        constraints = _excess if self.budgets else None
+        if self.sampler == "tpe":
+            return optuna.samplers.TPESampler(
+                seed=seed, multivariate=True, group=True, constant_liar=True, constraints_func=constraints
+            )
+        if self.sampler == "nsga2":
+            return optuna.samplers.NSGAIISampler(seed=seed, population_size=16, constraints_func=constraints)
+        return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _excess(trial: Any) -> list[float]:
+    found: list[float] = trial.user_attrs.get(_EXCESS, [])
+    return found
+
+
+def _me() -> str:
+    import psutil
+
+    return f"{os.uname().nodename} {os.getpid()} {psutil.Process().create_time():.2f}"
+
+
+def _alive(owner: str | None) -> bool:
+    import psutil
+
+    if owner is None:
+        return False
+    host, process, made = owner.split(" ")
+    if host != os.uname().nodename:
+        return True
+    try:
+        return abs(psutil.Process(int(process)).create_time() - float(made)) < 1.0
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error as error:
+        raise FlyweightError(f"FlyweightError: cannot tell whether process {process} still runs: {error}.") from error

@@ -1,0 +1,127 @@
+"""Looks a task over before hours are spent on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flyweight.core.errors import FlyweightError, TaskError
+from flyweight.core.task import Batch, Task, batches
+from flyweight.deploy.export.onnx import export_onnx
+from flyweight.deploy.score import as_number
+
+
+def validate(task: Task) -> None:
+    """Raises where ``task`` contradicts itself or cannot be deployed; takes a few forward passes and one export.
+
+    :class:`TaskError`: a split is empty, its items do not fit ``example``, the model, the loss or an augmentation
+    fails on a batch. :class:`MetricError`: the quality of the model as it came is NaN or no number.
+    :class:`ExportError`: the model cannot become a file, with the operation's name.
+    """
+    for name in (f.name for f in dataclasses.fields(task.data)):
+        _check_split(task, name)
+    model = task.model
+    modes = {module: module.training for module in model.modules()}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        try:
+            model.eval()
+            _check_forward(task, model)
+            _check_loss(task, model)
+            _check_augment(task)
+            _check_quality(task, model)
+            with tempfile.TemporaryDirectory() as folder:
+                export_onnx(model, task, Path(folder) / "model.onnx")
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+
+
+def _check_split(task: Task, name: str) -> None:
+    data: Any = getattr(task.data, name)
+    length = len(data)
+    if length == 0:
+        if name == "train" and task.train is None:
+            return
+        raise TaskError(f"TaskError: task {task.name!r}: data.{name} is empty. Every split needs examples.")
+    for index in sorted({0, length // 2, length - 1}):
+        item = data[index]
+        if not isinstance(item, tuple | list) or not all(isinstance(part, Tensor) for part in item):
+            raise TaskError(
+                f"TaskError: task {task.name!r}: data.{name}[{index}] is {_told(item)}, and has to be a tuple of "
+                "tensors: the model's inputs, then the targets."
+            )
+        if len(item) < len(task.example):
+            raise TaskError(
+                f"TaskError: task {task.name!r}: data.{name}[{index}] has {len(item)} tensors, and `example` alone "
+                f"has {len(task.example)} inputs."
+            )
+        for position, (got, wanted) in enumerate(zip(item, task.example, strict=False)):
+            if tuple(got.shape) != tuple(wanted.shape[1:]) or got.dtype != wanted.dtype:
+                raise TaskError(
+                    f"TaskError: task {task.name!r}: data.{name}[{index}] does not fit `example`: input {position} is "
+                    f"{_told(got)}, and without its batch dimension the example is {_told(wanted[0])}. "
+                    "Change the data or `example` (its dimension 0 is the batch)."
+                )
+
+
+def _check_forward(task: Task, model: nn.Module) -> None:
+    with torch.no_grad():
+        _attempt(task, "the model fails on `example`", lambda: model(*task.example))
+
+
+def _check_loss(task: Task, model: nn.Module) -> None:
+    if task.train is None:
+        return
+    batch = _few(task)
+    loss = _attempt(task, "the loss fails on a batch of data.train", lambda: task.loss(model, batch))
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not torch.isfinite(loss).all():
+        got = _told(loss) if not isinstance(loss, Tensor) or loss.numel() != 1 else f"{loss.item()}"
+        raise TaskError(
+            f"TaskError: task {task.name!r}: loss(model, batch) gave {got} on a batch of data.train, and has to give "
+            "one finite number, as a tensor."
+        )
+
+
+def _check_augment(task: Task) -> None:
+    inputs = task.inputs(_few(task))[0] if task.augment else None
+    for augment in task.augment:
+        result = _attempt(task, f"the augmentation {augment!r} fails", lambda a=augment: a(inputs))
+        if inputs is not None and (not isinstance(result, Tensor) or result.shape != inputs.shape):
+            raise TaskError(
+                f"TaskError: task {task.name!r}: the augmentation {augment!r} made {_told(result)} of "
+                f"{_told(inputs)}. It has to keep the shape."
+            )
+
+
+def _check_quality(task: Task, model: nn.Module) -> None:
+    with torch.no_grad():
+        quality = _attempt(task, "quality fails on data.select", lambda: task.quality(model, batches(task.data.select)))
+    as_number(quality, task, "select")
+
+
+def _few(task: Task) -> Batch:
+    data: Any = task.data.train
+    items = [data[i] for i in range(min(8, len(data)))]
+    return tuple(torch.stack([item[k] for item in items]) for k in range(len(items[0])))
+
+
+def _attempt(task: Task, what: str, action: Callable[[], Any]) -> Any:
+    try:
+        return action()
+    except FlyweightError:
+        raise
+    except Exception as error:
+        raise TaskError(f"TaskError: task {task.name!r}: {what}: {type(error).__name__}: {error}") from error
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and type {str(value.dtype).removeprefix('torch.')}"
+    return f"{value!r} ({type(value).__name__})"

@@ -1,0 +1,104 @@
+"""Several fresh processes on one search, each with its own accelerator state, sharing the folder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import pickle
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+
+import torch
+
+from flyweight.core.errors import FlyweightError
+from flyweight.core.point import Point
+from flyweight.search.candidate import Strategy, Terms
+from flyweight.search.clock import Clock, TimeUp
+from flyweight.search.evaluate import Bench
+
+_PATIENCE = 10.0
+"""Seconds that a worker has to leave off by itself before it is killed; nothing that was finished is lost by that."""
+
+
+def spread(bench: Bench, strategy: Strategy, terms: Terms, clock: Clock, watch: Callable[[Point], None]) -> None:
+    """Runs an adaptive ``strategy`` in ``strategy.workers`` new processes, and watches the points come in.
+
+    The task travels by pickle, so its functions have to stand at the top of a module that a new process can import;
+    raises :class:`FlyweightError` where they do not, or where every worker died.
+    """
+    count = int(getattr(strategy, "workers", 1))
+    try:
+        load = pickle.dumps((bench, dataclasses.replace(strategy, workers=1), terms))  # type: ignore[type-var]
+    except Exception as error:
+        raise FlyweightError(
+            f"FlyweightError: the task {bench.task.name!r} cannot be sent to {count} workers: {error}. Define its "
+            "functions at the top of a module that can be imported; or start the same command several times with one "
+            "--out, for such runs share their work."
+        ) from error
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // count)
+    team = [
+        context.Process(target=_work, args=(load, rank, threads, _left(clock)), daemon=True) for rank in range(count)
+    ]
+    seen = {p.id for p in bench.ledger.all()}
+    try:
+        for process in team:
+            process.start()
+        while any(process.is_alive() for process in team):
+            time.sleep(0.2)
+            _tell_new(bench, seen, watch)
+            if clock.over and time.monotonic() - clock.start > float(clock.limit or 0) + clock.grace:
+                raise TimeUp("the time limit has passed")
+    finally:
+        _end(team)
+    _tell_new(bench, seen, watch)
+    if all(process.exitcode for process in team):
+        codes = ", ".join(str(process.exitcode) for process in team)
+        raise FlyweightError(
+            f"FlyweightError: all {count} workers ended early (exit codes {codes}); their messages stand above. "
+            "What they finished was kept: the same command goes on there, with --workers 1 in this process."
+        )
+
+
+def _work(load: bytes, rank: int, threads: int, left: float | None) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    torch.set_num_threads(threads)
+    bench, strategy, terms = pickle.loads(load)
+    strategy = dataclasses.replace(strategy, seed=strategy.seed + 7919 * rank)
+    clock = Clock(left)
+    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(strategy(bench.task, terms)) as candidates:
+        point: Point | None = None
+        while not clock.over:
+            try:
+                candidate = candidates.send(point)
+            except StopIteration:
+                return
+            point = bench(candidate)
+
+
+def _end(team: list[BaseProcess]) -> None:
+    for process in team:
+        if process.is_alive():
+            process.terminate()
+    until = time.monotonic() + _PATIENCE
+    for process in team:
+        if process.pid is not None:
+            process.join(max(0.0, until - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+
+def _tell_new(bench: Bench, seen: set[str], watch: Callable[[Point], None]) -> None:
+    for point in bench.ledger.all():
+        if point.id not in seen:
+            seen.add(point.id)
+            watch(point)
+
+
+def _left(clock: Clock) -> float | None:
+    return None if clock.limit is None else max(1e-3, clock.limit - (time.monotonic() - clock.start))
