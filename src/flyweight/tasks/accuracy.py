@@ -12,7 +12,7 @@ def accuracy(forward: Forward, batches: Batches) -> float:
     """The share of examples whose largest output is the target's: Σ 1[argmax f(x) = y] / N, in 0…1.
 
     Shapes: outputs ``(N, classes)``, as tensors or numpy arrays; the last tensor of a batch is the target ``(N,)``,
-    whole numbers. It goes batch by batch, so memory does not grow with the data; ``forward`` keeps the mode it comes in.
+    whole numbers. It goes batch by batch, so memory does not grow with the data. ``forward`` keeps the mode it has.
     NaN where an output is NaN: a broken model has no accuracy, though argmax would give it one.
     Raises :class:`ShapeError` for outputs of another shape, :class:`TaskError` where there are no examples.
     """
