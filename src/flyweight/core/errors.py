@@ -18,6 +18,10 @@ class ShapeError(FlyweightError):
     """A tensor or a layer has a shape that the operation cannot take."""
 
 
+class TrainingError(FlyweightError):
+    """Training went wrong: a loss or a weight that is no number; the message names the epoch and the step."""
+
+
 class MetricError(FlyweightError):
     """The quality function returned something that cannot be compared: NaN, a tensor of many, text."""
 

@@ -32,6 +32,12 @@ def scratch() -> Path | None:
     return _scratch.get()
 
 
+def shelf(name: str) -> Path | None:
+    """A folder of the store for what several steps may share, such as a teacher's outputs; None where nothing is kept."""
+    here = _scratch.get()
+    return None if here is None else here.parent.parent / name
+
+
 class Store:
     """Results of steps under ``folder``; safe against kills, and shared by several processes.
 
