@@ -62,7 +62,8 @@ class Feed:
             part = turn * self.processes + self.rank
             low, high = (first + p * (count // parts) + min(p, count % parts) for p in (part, part + 1))
             # A process left without examples must still take part in the average: it repeats some, at weight 0.
-            cut.append((low, high, (high - low) / count * self.processes) if high > low else (last - min(2, count), last, 0.0))
+            share = (high - low) / count * self.processes
+            cut.append((low, high, share) if high > low else (last - min(2, count), last, 0.0))
         return cut
 
     def _indexed(self, plan: list[list[tuple[int, int, float]]], order: Tensor) -> Iterator[list[Piece]]:
@@ -78,8 +79,10 @@ class Feed:
     def _loaded(self, plan: list[list[tuple[int, int, float]]], order: Tensor) -> Iterator[list[Piece]]:
         wanted = [order[low:high].tolist() for cut in plan for low, high, _ in cut]
         pinned = self.device.type == "cuda"
+        # A generator of its own, or the loader would draw from torch's, and a run resumed within an epoch draw twice.
+        own = torch.Generator().manual_seed(derived("loader", self.seed))
         loader = iter(
-            DataLoader(self.dataset, batch_sampler=wanted, num_workers=self.workers, pin_memory=pinned)
+            DataLoader(self.dataset, batch_sampler=wanted, num_workers=self.workers, pin_memory=pinned, generator=own)
         )
         for cut in plan:
             pieces = []
@@ -102,8 +105,8 @@ def check_data(dataset: Any, example: tuple[Tensor, ...]) -> None:
     for place, (got, wanted) in enumerate(zip(item, example, strict=False)):
         if not isinstance(got, Tensor) or got.shape != wanted.shape[1:] or got.dtype != wanted.dtype:
             raise TaskError(
-                f"TaskError: input {place} of task.data.train is {_told(got)}, but task.example[{place}] holds examples of "
-                f"shape {tuple(wanted.shape[1:])}, {wanted.dtype}. Make both agree (example has the batch first)."
+                f"TaskError: input {place} of task.data.train is {_told(got)}, but task.example[{place}] holds "
+                f"examples of shape {tuple(wanted.shape[1:])}, {wanted.dtype}. Make both agree (example has the batch first)."
             )
 
 

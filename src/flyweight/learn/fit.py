@@ -48,9 +48,9 @@ class Fit:
     ``device`` is ``"auto"``, ``"cpu"``, ``"cuda"``, …; ``precision`` ``"auto"``, ``"no"``, ``"bf16"`` or ``"fp16"``
     (of forward passes; weights stay float32). ``accumulate`` cuts each step's batch into that many pieces, to save
     memory. Inside a store a killed run goes on from its last checkpoint, at most ``checkpoint_seconds`` old, to the
-    same result: bit for bit on a CPU, and on CUDA under ``torch.use_deterministic_algorithms(True)``. Under ``torchrun``
-    every process takes its share of each step. ``workers`` load data that are no ``TensorDataset``; leave 0 where the data
-    set is random itself. Ctrl-C ends the step in hand, keeps the progress, and then interrupts.
+    same result: bit for bit on a CPU, and on CUDA under ``torch.use_deterministic_algorithms(True)``. Under
+    ``torchrun`` every process takes its share of each step. ``workers`` load data that are no ``TensorDataset``; leave
+    0 where the data set is random itself. Ctrl-C ends the step in hand, keeps the progress, and then interrupts.
     """
 
     device: str = "auto"
@@ -62,7 +62,8 @@ class Fit:
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
-            raise FlyweightError(f"FlyweightError: Fit got precision={self.precision!r}. Choose one of {', '.join(PRECISIONS)}.")
+            known = ", ".join(PRECISIONS)
+            raise FlyweightError(f"FlyweightError: Fit got precision={self.precision!r}. Choose one of {known}.")
         for name, least in (("accumulate", 1), ("workers", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -92,11 +93,12 @@ class Fit:
             stack.callback(_undo, model, own, layout)
             optimizer = train.optimizer(model)
             forward = hardware.prepare_model(model)
-            rank = (hardware.process_index, hardware.num_processes)
-            feed = Feed(task.data.train, train.batch_size, hardware.device, train.seed, (self.accumulate, *rank), self.workers)
+            pieces = (self.accumulate, hardware.process_index, hardware.num_processes)
+            feed = Feed(task.data.train, train.batch_size, hardware.device, train.seed, pieces, self.workers)
+            teacher = _placed(task.teacher if train.loss else None, hardware.device, layout)
             bar = stack.enter_context(self._bar(train, feed, hardware.is_main_process))
             Loop(
-                task=dataclasses.replace(task, teacher=_placed(task.teacher if train.loss else None, hardware.device, layout)),
+                task=dataclasses.replace(task, teacher=teacher),
                 train=train,
                 model=model,
                 forward=forward,
@@ -109,7 +111,7 @@ class Fit:
                 bar=bar,
                 interrupt=interrupt,
             ).run()
-            _agree(model, rank[1])
+            _agree(model, hardware.num_processes)
         _check_finite(model)
         return model.eval()
 
@@ -131,7 +133,7 @@ class Fit:
 
 
 def _undo(model: nn.Module, own: dict[str, Any], layout: bool) -> None:
-    """Takes off what preparation put on the model: the wrapped forward, the device, the memory layout, the gradients."""
+    """Takes off what preparation put on the model: wrapped forward, device, memory layout, gradients."""
     for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
         model.__dict__.pop(name, None)
         if name in own:
@@ -165,6 +167,6 @@ def _check_finite(model: nn.Module) -> None:
     broken = [name for name, p in model.named_parameters() if p.is_floating_point() and not torch.isfinite(p).all()]
     if broken:
         raise TrainingError(
-            f"TrainingError: after the last step {broken[0]!r} and {len(broken) - 1} other parameter(s) hold NaN or infinity. "
-            "Try a learning rate ten times lower, warmup=0.05 or clip=1.0."
+            f"TrainingError: after the last step {broken[0]!r} and {len(broken) - 1} other parameter(s) hold NaN or "
+            "infinity. Try a learning rate ten times lower, warmup=0.05 or clip=1.0."
         )

@@ -39,7 +39,8 @@ def chosen_precision(wanted: str, device: torch.device, model: nn.Module) -> str
     for models with 2-d convolutions, where it was measured to pay; weights and optimizer stay in float32 always."""
     if wanted == "fp16" and device.type != "cuda":
         raise FlyweightError(
-            f"FlyweightError: Fit(precision='fp16') needs a CUDA device, and this is {device.type}. Use 'bf16', or 'auto'."
+            f"FlyweightError: Fit(precision='fp16') needs a CUDA device, and this is {device.type}. "
+            "Use 'bf16', or 'auto'."
         )
     if wanted != "auto":
         return wanted

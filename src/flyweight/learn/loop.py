@@ -141,21 +141,20 @@ class Loop:
                 epoch, step = divmod(first + offset, self.feed.steps)
                 rate = self.train.optimizer
                 raise TrainingError(
-                    f"TrainingError: the loss is {value} at epoch {epoch + 1}, step {step + 1} of {self.feed.steps}, with "
-                    f"{rate!r}. Try a learning rate ten times lower, warmup=0.05 or clip=1.0; if the first step already "
-                    "fails, look for NaN in the data or for log(0) in the loss."
+                    f"TrainingError: the loss is {value} at epoch {epoch + 1}, step {step + 1} of {self.feed.steps}, "
+                    f"with {rate!r}. Try a learning rate ten times lower, warmup=0.05 or clip=1.0; if the first step "
+                    "already fails, look for NaN in the data or for log(0) in the loss."
                 )
         self.bar.set_postfix_str(f"loss {sum(values) / len(values):.4f}", refresh=False)
 
     def _save(self, done: int, *, last: bool = False) -> None:
         """Keeps the progress; several processes meet only at the end of an epoch, where their generators are known."""
-        self.saved_now = time.monotonic()
         between = done % self.feed.steps != 0
         if self.checkpoint is None or not self.accelerator.is_main_process:
             return
         if between and self.accelerator.num_processes > 1:
             return
-        if last and self.saved_now - self.saved <= self.every:
+        if last and time.monotonic() - self.saved <= self.every:
             return
         self._look(done)
         tensors, plain = snapshot(self.accelerator.device) if between else ({}, {})

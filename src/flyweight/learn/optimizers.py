@@ -50,7 +50,8 @@ class adam:
         _check(self)
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise FlyweightError(
-                f"FlyweightError: adam got betas={self.betas!r}. Give two numbers from 0 to below 1, as in (0.9, 0.999)."
+                f"FlyweightError: adam got betas={self.betas!r}. "
+                "Give two numbers from 0 to below 1, as in (0.9, 0.999)."
             )
 
     def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
@@ -81,7 +82,9 @@ class sgd:
     def __post_init__(self) -> None:
         _check(self)
         if not 0 <= self.momentum < 1:
-            raise FlyweightError(f"FlyweightError: sgd got momentum={self.momentum!r}. Give a number from 0 to below 1.")
+            raise FlyweightError(
+                f"FlyweightError: sgd got momentum={self.momentum!r}. Give a number from 0 to below 1."
+            )
 
     def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
         groups = _groups(model, self.weight_decay)
@@ -97,13 +100,15 @@ class sgd:
 def _check(settings: adam | sgd) -> None:
     name = type(settings).__name__
     if not 0 < settings.lr < float("inf"):
-        raise FlyweightError(f"FlyweightError: {name} got lr={settings.lr!r}. Give a learning rate above 0, as in lr=1e-3.")
+        raise FlyweightError(
+            f"FlyweightError: {name} got lr={settings.lr!r}. Give a learning rate above 0, as in lr=1e-3."
+        )
     if not 0 <= settings.weight_decay < float("inf"):
         raise FlyweightError(f"FlyweightError: {name} got weight_decay={settings.weight_decay!r}. Give 0 or more.")
     if not callable(settings.schedule) or isinstance(settings.schedule, type):
         raise FlyweightError(
-            f"FlyweightError: {name} got schedule={settings.schedule!r}, which maps no fraction of training to a factor. "
-            "Give a function of flyweight.learn.schedules: cosine, constant or one_cycle() (with its brackets)."
+            f"FlyweightError: {name} got schedule={settings.schedule!r}, which maps no fraction of training to a "
+            "factor. Give a function of flyweight.learn.schedules: cosine, constant or one_cycle() (with its brackets)."
         )
     if not 0 <= settings.warmup < 1:
         raise FlyweightError(

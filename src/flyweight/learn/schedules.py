@@ -44,7 +44,8 @@ class one_cycle:
         for name in ("start", "end"):
             if not 0 <= getattr(self, name) <= 1:
                 raise FlyweightError(
-                    f"FlyweightError: one_cycle got {name}={getattr(self, name)!r}. Give a factor of the top rate, 0 to 1."
+                    f"FlyweightError: one_cycle got {name}={getattr(self, name)!r}. "
+                    "Give a factor of the top rate, 0 to 1."
                 )
 
     def __call__(self, fraction: float) -> float:

@@ -26,7 +26,7 @@ class Train(Step):
     """
 
     epochs: int
-    optimizer: Optimizer = adam()
+    optimizer: Optimizer = adam()  # noqa: RUF009 (frozen)
     loss: Objective | None = None
     augment: tuple[Augment, ...] = ()
     batch_size: int = 128
@@ -42,7 +42,7 @@ class Train(Step):
         if isinstance(self.optimizer, type) or not callable(self.optimizer) or not hasattr(self.optimizer, "factor"):
             raise _wrong("optimizer", self.optimizer, "Give adam(lr=1e-3), sgd(lr=0.1), or your own of that form.")
         if isinstance(self.loss, type) or not (self.loss is None or callable(self.loss)):
-            raise _wrong("loss", self.loss, "Give an objective such as distilled(temperature=4), or None: the task's own.")
+            raise _wrong("loss", self.loss, "Give an objective such as distilled(), or None: the task's own loss.")
         if not isinstance(self.augment, tuple):
             raise _wrong("augment", self.augment, "Give a tuple, as in augment=(flip(), translate()).")
         for one in self.augment:
@@ -58,8 +58,8 @@ class Train(Step):
         named = _named(self.loss)
         if len(named) > 1:
             raise FlyweightError(
-                f"FlyweightError: Train(loss={type(self.loss).__name__}(…)) has {len(named)} objectives that name teachers, "
-                "and a task has one teacher. Name all of them in one objective: several form an ensemble."
+                f"FlyweightError: Train(loss={type(self.loss).__name__}(…)) has {len(named)} objectives that name "
+                "teachers, and a task has one teacher. Name all of them in one objective: several form an ensemble."
             )
         return named[0] if named else ()
 

@@ -32,7 +32,8 @@ class mixed:
             raise FlyweightError(f"FlyweightError: mixed got alpha={self.alpha!r}. Give 0 or more; .1 to 1 are usual.")
         if isinstance(self.inner, type) or not (self.inner is None or callable(self.inner)):
             raise FlyweightError(
-                f"FlyweightError: mixed got inner={self.inner!r}. Give an objective such as distilled(), or None: the task's loss."
+                f"FlyweightError: mixed got inner={self.inner!r}. Give an objective such as distilled(), "
+                "or None: the task's loss."
             )
 
     def __call__(self, forward: Forward, batch: Batch, context: Context) -> Tensor:
@@ -43,8 +44,8 @@ class mixed:
         for place, tensor in enumerate(inputs):
             if not tensor.is_floating_point():
                 raise UnsupportedError(
-                    f"UnsupportedError: mixed can't mix input {place} of dtype {tensor.dtype}: a mean of whole numbers, such "
-                    "as token ids, means nothing. Leave mixed out, or mix inside the model, after its embedding."
+                    f"UnsupportedError: mixed can't mix input {place} of dtype {tensor.dtype}: a mean of whole "
+                    "numbers, such as token ids, means nothing. Leave mixed out, or mix inside the model, after its embedding."
                 )
         share = float(torch.distributions.Beta(self.alpha, self.alpha).sample())
         order = torch.randperm(len(batch[0]), device=batch[0].device)

@@ -39,7 +39,8 @@ class distilled:
         object.__setattr__(self, "teachers", as_recipes("distilled", self.teachers))
         if not 0 < self.temperature < float("inf"):
             raise FlyweightError(
-                f"FlyweightError: distilled got temperature={self.temperature!r}. Give a number above 0; 2 to 20 are usual."
+                f"FlyweightError: distilled got temperature={self.temperature!r}. "
+                "Give a number above 0; 2 to 20 are usual."
             )
         check_weights("distilled", self.hard, self.soft)
 
@@ -53,7 +54,7 @@ class distilled:
 
 
 def soft_cross_entropy(student: Tensor, teachers: Tensor, temperature: float) -> Tensor:
-    """``T² · CE(mean_k softmax(z_k / T), softmax(z / T))``, for logits ``(N, classes, …)`` and ``(N, teachers, classes, …)``."""
+    """``T² · CE(mean_k softmax(z_k / T), softmax(z / T))``, ``z`` ``(N, classes, …)``, ``z_k`` ``(N, k, classes, …)``."""
     check_outputs("distilled", student, teachers)
     if student.ndim < 2:
         raise ShapeError(
@@ -75,21 +76,24 @@ def check_outputs(name: str, student: object, teachers: Tensor) -> None:
     if (student.shape[0], *student.shape[1:]) != (teachers.shape[0], *teachers.shape[2:]):
         raise ShapeError(
             f"ShapeError: {name} can't compare the student's output {tuple(student.shape)} with a teacher's "
-            f"{(teachers.shape[0], *teachers.shape[2:])}. Give a teacher of the same task; several belong in a core.recipe.Ensemble."
+            f"{(teachers.shape[0], *teachers.shape[2:])}. Give a teacher of the same task; several belong in a "
+            "core.recipe.Ensemble."
         )
 
 
 def check_weights(name: str, hard: float, soft: float) -> None:
     """Raises :class:`FlyweightError` for weights that are negative, or leave no loss."""
     if not (0 <= hard < float("inf") and 0 <= soft < float("inf")) or hard + soft == 0:
-        raise FlyweightError(f"FlyweightError: {name} got hard={hard!r}, soft={soft!r}. Give 0 or more, and one above 0.")
+        raise FlyweightError(
+            f"FlyweightError: {name} got hard={hard!r}, soft={soft!r}. Give 0 or more, and one above 0."
+        )
 
 
 def as_recipes(name: str, teachers: object) -> tuple[Recipe, ...]:
     """``teachers`` as a tuple of tuples; raises :class:`FlyweightError` for a recipe that was not put in a tuple."""
     if not isinstance(teachers, tuple | list) or not all(isinstance(recipe, tuple | list) for recipe in teachers):
         raise FlyweightError(
-            f"FlyweightError: {name} got teachers={teachers!r}, which is no tuple of recipes. A recipe is itself a tuple: "
-            f"one teacher is {name}(teachers=((Train(epochs=5),),))."
+            f"FlyweightError: {name} got teachers={teachers!r}, which is no tuple of recipes. A recipe is itself "
+            f"a tuple: one teacher is {name}(teachers=((Train(epochs=5),),))."
         )
     return tuple(tuple(recipe) for recipe in teachers)
