@@ -106,7 +106,8 @@ def check_data(dataset: Any, example: tuple[Tensor, ...]) -> None:
         if not isinstance(got, Tensor) or got.shape != wanted.shape[1:] or got.dtype != wanted.dtype:
             raise TaskError(
                 f"TaskError: input {place} of task.data.train is {_told(got)}, but task.example[{place}] holds "
-                f"examples of shape {tuple(wanted.shape[1:])}, {wanted.dtype}. Make both agree (example has the batch first)."
+                f"examples of shape {tuple(wanted.shape[1:])}, {wanted.dtype}. "
+                "Make both agree (example has the batch first)."
             )
 
 

@@ -31,6 +31,6 @@ def kornia() -> Any:
     except ImportError as error:
         raise MissingExtraError(
             "MissingExtraError: augmentation of images needs kornia, which is not installed. "
-            'pip install "flyweight[vision]"'
+            'pip install "kornia>=0.9,<0.10"'
         ) from error
     return kornia.augmentation

@@ -45,7 +45,8 @@ class mixed:
             if not tensor.is_floating_point():
                 raise UnsupportedError(
                     f"UnsupportedError: mixed can't mix input {place} of dtype {tensor.dtype}: a mean of whole "
-                    "numbers, such as token ids, means nothing. Leave mixed out, or mix inside the model, after its embedding."
+                    "numbers, such as token ids, means nothing. Leave mixed out, or mix inside the model, "
+                    "after its embedding."
                 )
         share = float(torch.distributions.Beta(self.alpha, self.alpha).sample())
         order = torch.randperm(len(batch[0]), device=batch[0].device)

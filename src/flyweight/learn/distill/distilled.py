@@ -54,7 +54,7 @@ class distilled:
 
 
 def soft_cross_entropy(student: Tensor, teachers: Tensor, temperature: float) -> Tensor:
-    """``T² · CE(mean_k softmax(z_k / T), softmax(z / T))``, ``z`` ``(N, classes, …)``, ``z_k`` ``(N, k, classes, …)``."""
+    """``T² · CE(mean_k softmax(z_k / T), softmax(z / T))``, z ``(N, classes, …)``, z_k ``(N, k, classes, …)``."""
     check_outputs("distilled", student, teachers)
     if student.ndim < 2:
         raise ShapeError(
