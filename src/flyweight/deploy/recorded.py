@@ -71,7 +71,7 @@ class Recorded:
         Asked for anything else than these batches' inputs, it computes.
         """
         whole, outputs = self.whole()
-        parts = torch.split(index, self.size)  # type: ignore[no-untyped-call]
+        parts = torch.split(index, self.size)
         picked = [tuple(t[part] for t in whole) for part in parts]
         answers = {
             id(batch[0]): (batch, part) for batch, part in zip(picked, parts, strict=True) if outputs is not None

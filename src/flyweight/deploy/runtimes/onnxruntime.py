@@ -30,7 +30,7 @@ class OnnxRuntimeSession:
     def __init__(self, path: Path, threads: int) -> None:
         self._path, self._threads = path, threads
         self._session = _open(path, threads)
-        self.runtime = f"onnxruntime {_library().__version__}"
+        self.runtime = f"onnxruntime {library().__version__}"
         self.inputs = tuple(_port(p) for p in self._session.get_inputs())
         self.outputs = tuple(_port(p) for p in self._session.get_outputs())
         self._names = [p.name for p in self.inputs]
@@ -75,8 +75,8 @@ def _open(path: Path, threads: int, profile: str | None = None) -> Any:
         raise ArtifactError(f"ArtifactError: cannot open {path} with threads={threads}. Give 1 or more.")
     if not path.is_file():
         raise ArtifactError(f"ArtifactError: there is no file {path}. Give the path of an .onnx file.")
-    library = _library()
-    options = library.SessionOptions()
+    loaded = library()
+    options = loaded.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
@@ -84,10 +84,10 @@ def _open(path: Path, threads: int, profile: str | None = None) -> Any:
         options.enable_profiling = True
         options.profile_file_prefix = profile
     try:
-        return library.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return loaded.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # as above
         raise ArtifactError(
-            f"ArtifactError: ONNX Runtime {library.__version__} cannot open {path} ({path.stat().st_size} bytes): "
+            f"ArtifactError: ONNX Runtime {loaded.__version__} cannot open {path} ({path.stat().st_size} bytes): "
             f"{str(error).splitlines()[0][:300]}. Is it a whole .onnx file? Export it again, at opset 21 or lower."
         ) from error
 
@@ -109,7 +109,8 @@ def _port(found: Any) -> Port:
     return Port(found.name, shape, _NUMPY.get(kind, kind))
 
 
-def _library() -> Any:
+def library() -> Any:
+    """ONNX Runtime itself, imported: measuring does so before it looks at memory."""
     try:
         import onnxruntime
     except ImportError as error:

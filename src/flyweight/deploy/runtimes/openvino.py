@@ -38,7 +38,7 @@ class OpenVinoSession:
         self._path, self._threads = path, threads
         compiled = _open(path, threads)
         self._request = compiled.create_infer_request()
-        self.runtime = f"openvino {_library().__version__}"
+        self.runtime = f"openvino {library().__version__}"
         self.inputs = tuple(_port(p) for p in compiled.inputs)
         self.outputs = tuple(_port(p) for p in compiled.outputs)
 
@@ -80,7 +80,7 @@ def _open(path: Path, threads: int, more: dict[str, Any] | None = None) -> Any:
         raise ArtifactError(f"ArtifactError: cannot open {path} with threads={threads}. Give 1 or more.")
     if not path.is_file():
         raise ArtifactError(f"ArtifactError: there is no file {path}. Give the path of an .onnx file.")
-    library = _library()
+    loaded = library()
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": threads,
@@ -89,11 +89,11 @@ def _open(path: Path, threads: int, more: dict[str, Any] | None = None) -> Any:
         **(more or {}),
     }
     try:
-        return library.Core().compile_model(str(path), "CPU", settings)
+        return loaded.Core().compile_model(str(path), "CPU", settings)
     except Exception as error:  # as above
         said = " ".join(str(error).split())[:300]
         raise ArtifactError(
-            f"ArtifactError: OpenVINO {library.__version__} cannot open {path} ({path.stat().st_size} bytes): {said}. "
+            f"ArtifactError: OpenVINO {loaded.__version__} cannot open {path} ({path.stat().st_size} bytes): {said}. "
             "Is it a whole .onnx file? Export it again, at opset 21 or lower, or use runtime='onnxruntime'."
         ) from error
 
@@ -104,7 +104,8 @@ def _port(found: Any) -> Port:
     return Port(found.get_any_name(), shape, _NUMPY.get(kind, kind))
 
 
-def _library() -> Any:
+def library() -> Any:
+    """OpenVINO itself, imported: measuring does so before it looks at memory."""
     try:
         import openvino
     except ImportError as error:

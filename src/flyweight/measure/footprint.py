@@ -1,0 +1,215 @@
+"""The footprints of artifacts: all that can be counted on the file, and measured in fresh processes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flyweight.core.errors import FlyweightError
+from flyweight.core.footprint import Footprint
+from flyweight.measure.child import Answer, ask
+from flyweight.measure.float_nodes import float_nodes
+from flyweight.measure.graph import read_graph
+from flyweight.measure.host import host
+from flyweight.measure.inputs import write_inputs
+from flyweight.measure.latency import Latency, speedup
+from flyweight.measure.macs import macs
+from flyweight.measure.parameters import parameters, weight_bytes
+from flyweight.measure.size import gzip_bytes, size_bytes
+
+if TYPE_CHECKING:
+    from flyweight.measure.session import Array
+
+_TOGETHER = 8
+"""Artifacts timed in one process: each stays open, and a round must not grow long."""
+
+_PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """How to measure: in which ``runtime`` (``module:function``), on how many ``threads``, a ``batch`` of how many.
+
+    ``seconds`` of timing an artifact; ``meter`` is the dotted name of a function that returns joules; a process that
+    takes longer than ``timeout`` seconds is stopped, by default two minutes and twenty times the timing.
+    """
+
+    runtime: str
+    threads: int = 1
+    batch: int = 1
+    seconds: float = 1.0
+    meter: str | None = None
+    timeout: float | None = None
+
+    def ask(self, job: str, inputs: str | None, count: int = 1, **more: Any) -> Answer:
+        """Has a fresh process do ``job``."""
+        request = {
+            "job": job,
+            "runtime": self.runtime,
+            "threads": self.threads,
+            "batch": self.batch,
+            "seconds": self.seconds,
+            "meter": self.meter,
+            "inputs": inputs,
+            **more,
+        }
+        return ask(request, self.timeout or _PATIENCE_S + 20 * self.seconds * count)
+
+
+def footprints(
+    paths: Sequence[Path | str],
+    *,
+    runtime: str,
+    baseline: Path | str | None = None,
+    threads: int = 1,
+    batch: int = 1,
+    seconds: float = 1.0,
+    inputs: Sequence[Array] | None = None,
+    meter: str | None = None,
+    timeout: float | None = None,
+) -> list[Footprint]:
+    """The footprint of each of ``paths``, in order; see :class:`Bench` for the arguments.
+
+    Bytes, parameters and multiply-accumulates are counted on the file. Latencies are taken interleaved, up to eight
+    files and the ``baseline`` in one process, so ``speedup`` compares like with like; peak memory, with the time that
+    opening takes, in one fresh process a file. ``inputs`` are the arrays of one call for every file (made from the
+    file's own shapes otherwise). What could not be measured is None, and ``why`` says the reason. Raises
+    :class:`ArtifactError` for a file that is missing or damaged, or that the runtime cannot open.
+    """
+    if threads < 1 or batch < 1 or not seconds > 0:
+        raise FlyweightError(
+            f"FlyweightError: threads={threads}, batch={batch}, seconds={seconds:g} measure nothing. Give more than 0."
+        )
+    bench = Bench(runtime=runtime, threads=threads, batch=batch, seconds=seconds, meter=meter, timeout=timeout)
+    files = [Path(p).resolve() for p in paths]
+    base = None if baseline is None else Path(baseline).resolve()
+    sheets = [_counted(file, batch) for file in files]
+    with tempfile.TemporaryDirectory(prefix="flyweight-") as folder:
+        given = None
+        if inputs is not None:
+            given = f"{folder}/inputs.npz"
+            write_inputs(inputs, given)
+        for start in range(0, len(files), _TOGETHER):
+            _timed(sheets[start : start + _TOGETHER], base, bench, given)
+        for sheet in sheets:
+            _opened(sheet, bench, given)
+    about = host()
+    return [sheet.footprint(bench, about) for sheet in sheets]
+
+
+@dataclass
+class _Sheet:
+    """What is known of one file so far."""
+
+    path: Path
+    values: dict[str, Any] = field(default_factory=dict)
+    why: dict[str, str] = field(default_factory=dict)
+    detail: dict[str, Any] = field(default_factory=dict)
+    ports: Sequence[Any] = ()
+    counter: str | None = None
+
+    def missing(self, why: str, *names: str) -> None:
+        """Notes that ``names`` were not measured."""
+        self.why.update(dict.fromkeys(names, why))
+
+    def footprint(self, bench: Bench, about: dict[str, Any]) -> Footprint:
+        """The finished footprint."""
+        detail = {
+            "runtime": bench.runtime,
+            "threads": bench.threads,
+            "batch": bench.batch,
+            "host_cpu": about["cpu"],
+            "isa": about["isa"],
+            **self.detail,
+        }
+        return Footprint(**self.values, why=self.why, detail=detail)
+
+
+def _counted(path: Path, batch: int) -> _Sheet:
+    sheet = _Sheet(path)
+    graph = read_graph(path, batch)
+    found = macs(graph)
+    stored = weight_bytes(graph)
+    size = size_bytes(graph.files)
+    sheet.values = {
+        "size_bytes": size,
+        "gzip_bytes": gzip_bytes(graph.files),
+        "parameters": parameters(graph),
+        "macs": found.count,
+    }
+    if found.count is None:
+        sheet.missing(found.why, "macs")
+    sheet.detail = {
+        "uncounted_ops": list(found.uncounted),
+        "weight_bytes": stored,
+        "graph_bytes": size - stored,
+    }
+    left = float_nodes(graph)
+    if left is not None:
+        sheet.detail["float_nodes"] = list(left)
+    return sheet
+
+
+def _timed(sheets: Sequence[_Sheet], base: Path | None, bench: Bench, inputs: str | None) -> None:
+    paths = [s.path for s in sheets]
+    extra = [base] if base is not None and base not in paths else []
+    all_paths = [*paths, *extra]
+    answer = bench.ask("latency", inputs, len(all_paths), paths=[str(p) for p in all_paths])
+    if answer.found is None:
+        if len(sheets) > 1:  # one of them may have taken the others with it
+            for sheet in sheets:
+                _timed([sheet], base, bench, inputs)
+            return
+        sheets[0].missing(answer.why, "latency_ms", "latency_iqr_ms", "latency_p90_ms", "speedup")
+        sheets[0].missing(f"not tried: {answer.why}", "energy_mj")
+        return
+    models = answer.found["models"]
+    reference = None if base is None else models[all_paths.index(base)]
+    for sheet, model in zip(sheets, models, strict=False):
+        found = Latency(**model["latency"])
+        sheet.ports, sheet.counter = model["ports"], answer.found["counter"]
+        sheet.values |= {
+            "latency_ms": found.median_ms,
+            "latency_iqr_ms": found.iqr_ms,
+            "latency_p90_ms": found.p90_ms,
+        }
+        sheet.detail |= {
+            "runtime": answer.found["runtime"],
+            "batch": model["batch"],
+            "n": found.n,
+            "rounds_ms": list(found.rounds_ms),
+            "time_by_op": model["time_by_op"],
+            "probe_had_torch": answer.about["torch"],
+        }
+        if reference is None:
+            sheet.missing("no baseline was given", "speedup")
+        elif reference["batch"] != model["batch"]:
+            why = f"the baseline's file takes {reference['batch']} examples a call, this one {model['batch']}"
+            sheet.missing(why, "speedup")
+        else:
+            ratio, low, high = speedup(Latency(**reference["latency"]), found)
+            sheet.values["speedup"] = ratio
+            sheet.detail["speedup_quartiles"] = [low, high]
+        if sheet.counter is None:
+            sheet.missing(answer.found["no_counter"], "energy_mj")
+
+
+def _opened(sheet: _Sheet, bench: Bench, inputs: str | None) -> None:
+    answer = bench.ask("memory", inputs, path=str(sheet.path), ports=sheet.ports)
+    if answer.found is None:
+        sheet.missing(answer.why, "peak_memory_bytes", "load_ms")
+    else:
+        sheet.values |= {"peak_memory_bytes": answer.found["peak_bytes"], "load_ms": answer.found["load_ms"]}
+        sheet.detail["memory_method"] = answer.found["method"]
+        if answer.found["peak_bytes"] is None:
+            sheet.missing(answer.found["why"], "peak_memory_bytes")
+    if sheet.counter is not None:
+        answer = bench.ask("energy", inputs, path=str(sheet.path))
+        found = answer.found or {"millijoules": None, "why": answer.why, "counter": sheet.counter}
+        sheet.values["energy_mj"] = found["millijoules"]
+        sheet.detail["energy_counter"] = found["counter"]
+        if found["millijoules"] is None:
+            sheet.missing(found["why"], "energy_mj")
