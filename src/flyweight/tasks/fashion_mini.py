@@ -13,8 +13,8 @@ from flyweight.tasks.survey_task import survey_task
 def fashion_mini(epochs: int = 10) -> Task:
     """Grey 28×28 images of ten kinds of clothing: 8,500 train, 1,500 select, 2,000 report, all balanced.
 
-    ``calibrate`` is the first 512 of train; ``report`` comes from the original's test set. Inputs are normalised
-    (:mod:`flyweight.tasks.survey_task`). Source: Xiao, Rasul and Vollgraf, 2017, arXiv 1708.07747, MIT licence;
+    ``calibrate`` is the first 512 of train; ``report`` comes from the original's test set. Inputs are
+    pixel / 255. Source: Xiao, Rasul and Vollgraf, 2017, arXiv 1708.07747, MIT licence;
     ``scripts/make_fashion_mini.py`` made the file.
     """
     with np.load(Path(__file__).parent / "data" / "fashion_mini.npz") as kept:
