@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 from flyweight.core.atomic import read_json, write_json
 from flyweight.core.errors import StoreError
@@ -14,34 +15,71 @@ from flyweight.deploy.runtimes.open import open_artifact
 from flyweight.deploy.score import score
 from flyweight.search.evaluate import Bench
 
+_EXACT = ("size_bytes", "gzip_bytes", "parameters", "macs")
+
+_THOROUGH = 1.0
+"""Seconds of timing a file, where the search itself took a part of that."""
+
+_NOISE = 1.1
+"""By how much another point must be better in a measured cost before this one is out for certain."""
+
 
 def conclude(bench: Bench, points: Sequence[Point], costs: Sequence[str]) -> tuple[Point, ...]:
-    """Measures all finished ``points`` together in one interleaved run, then scores the frontier on the report split.
+    """Measures ``points`` that may stand on the frontier together, interleaved; then scores it on the report split.
 
-    Latencies that were taken minutes apart cannot be compared, and a frontier cannot be drawn from those of a part.
-    Both results are kept: where nothing was added since, nothing is measured or read again.
+    Latencies that were taken minutes apart cannot be compared. Both results are kept: where nothing was added
+    since, nothing is measured or read again.
     """
     known = {p.id: p for p in points}
-    ready = [p for p in points if p.failure is None and p.quality is not None]
+    finished = [p.id for p in points if p.failure is None and p.quality is not None]
+    base = {p.id for p in points if p.baseline}
     mark = bench.store.folder / "together.json"
-    told = {"points": sorted(p.id for p in ready), "threads": bench.threads, "runtime": bench.runtime}
-    if _read(bench) != told:
-        paths = [bench.store.folder / str(p.path) for p in ready]
-        for point, measured in zip(ready, bench.footprints(paths) if paths else [], strict=True):
-            merged = _merged(point.footprint, measured)
-            known[point.id] = bench.ledger.keep(dataclasses.replace(point, footprint=merged))
+    told = {"points": sorted(finished), "threads": bench.threads, "runtime": bench.runtime}
+    if _read(mark) != told:
+        done: set[str] = set()
+        wanted = base | {key for key in finished if _contends(known[key], [known[k] for k in finished], costs)}
+        # The machine may be slower now than in the search, so what stayed out then may come in: until none does.
+        while not wanted <= done:
+            done |= wanted
+            measured = _together(bench, [known[key] for key in finished if key in done])
+            known |= {p.id: p for p in measured}
+            wanted = {p.id for p in frontier(known.values(), costs)}
         write_json(mark, told)
-    shown = {p.id for p in frontier(known.values(), costs)} | {p.id for p in ready if p.baseline}
-    for key in [p.id for p in points if p.id in shown]:
+    shown = base | {p.id for p in frontier(known.values(), costs)}
+    for key in (p.id for p in points if p.id in shown and p.failure is None):
         if known[key].report is None:
             known[key] = bench.ledger.keep(dataclasses.replace(known[key], report=_report(bench, known[key])))
     return tuple(known[p.id] for p in points)
 
 
-def _read(bench: Bench) -> object:
+def _together(bench: Bench, points: Sequence[Point]) -> list[Point]:
+    thorough = dataclasses.replace(bench, seconds=_THOROUGH)
+    found = thorough.footprints([bench.store.folder / str(p.path) for p in points]) if points else []
+    merged = [dataclasses.replace(p, footprint=_merged(p.footprint, f)) for p, f in zip(points, found, strict=True)]
+    return [bench.ledger.keep(point) for point in merged]
+
+
+def _contends(point: Point, others: Sequence[Point], costs: Sequence[str]) -> bool:
+    """Whether ``point`` may stand on the frontier when costs are measured again; bytes and counts do not change."""
+
+    def beaten(other: Point, cost: str) -> bool:
+        mine, its = point.value(cost), other.value(cost)
+        if mine is None or its is None:
+            return mine is None
+        return its * (1.0 if cost in _EXACT else _NOISE) <= mine
+
+    return not any(
+        other.id != point.id
+        and (other.value("quality") or 0.0) > (point.value("quality") or 0.0)
+        and all(beaten(other, cost) for cost in costs)
+        for other in others
+    )
+
+
+def _read(mark: Path) -> object:
     try:
-        return read_json(bench.store.folder / "together.json")
-    except StoreError:
+        return read_json(mark) if mark.exists() else None
+    except StoreError:  # it only says that the work was done: without it, it is done again
         return None
 
 

@@ -27,7 +27,7 @@ from flyweight.core.store import Store
 from flyweight.core.task import Task
 from flyweight.deploy.export.onnx import export_onnx
 from flyweight.deploy.parity import check_parity
-from flyweight.deploy.runtimes.open import open_artifact
+from flyweight.deploy.runtimes.open import open_artifact, runtime_name
 from flyweight.deploy.score import score
 from flyweight.measure.footprint import footprints
 from flyweight.search.candidate import Candidate
@@ -41,6 +41,7 @@ _FULL = 1 << 20
 class Bench:
     """Where candidates are tried: the task, the store that keeps every step, the runtime and its threads.
 
+    ``baseline`` is the file whose latency is taken in turns with each candidate's, ``seconds`` the time for each.
     Calling it gives the candidate's point, from the ledger where it is kept already. A candidate that fails becomes a
     point with its ``failure``; a folder that cannot be written is no candidate's fault and raises :class:`StoreError`.
     """
@@ -50,6 +51,7 @@ class Bench:
     runtime: str
     threads: int = 1
     baseline: Path | None = None
+    seconds: float = 0.3
 
     @property
     def ledger(self) -> Ledger:
@@ -102,7 +104,14 @@ class Bench:
     def footprints(self, paths: list[Path]) -> list[Footprint]:
         """What the artifacts cost, every latency interleaved with the others' and the baseline's."""
         with self._alone():
-            return footprints(paths, runtime=self.runtime, baseline=self.baseline, threads=self.threads, batch=1)
+            return footprints(
+                paths,
+                runtime=runtime_name(self.runtime),
+                baseline=self.baseline,
+                threads=self.threads,
+                seconds=self.seconds,
+                inputs=[t[:1].numpy() for t in self.task.example],
+            )
 
     def _export(self, model: nn.Module, path: Path) -> tuple[Artifact, dict[str, Any]]:
         with atomic_path(self.store.folder / path) as temporary:

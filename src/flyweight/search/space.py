@@ -15,10 +15,10 @@ from flyweight.compress.quantize.ranges.percentile import percentile
 from flyweight.core.step import Recipe, Step
 from flyweight.core.task import Task
 from flyweight.learn.augment.mixup import mixed
-from flyweight.learn.distill.distilled import distilled
 from flyweight.learn.train import Train
 from flyweight.models.resize import Resize
 from flyweight.search.candidate import Candidate, plain, seeded
+from flyweight.search.taught import taught
 
 _RULES = {"minmax": minmax, "percentile": percentile, "mse": mse, "kl": kl}
 _QUARTERS = 4
@@ -74,9 +74,9 @@ class Space:
         if trial.suggest_categorical("distilled", [True, False]):
             temperature = round(trial.suggest_float("temperature", 1.0, 10.0, log=True), 1)
             soft = round(trial.suggest_float("soft", 0.2, 3.0, log=True), 2)
-            loss = distilled(temperature=temperature, hard=1.0, soft=soft, teachers=(self._teacher(task, train),))
+            loss = taught(task, self._teacher(task, train), temperature, soft)
         if trial.suggest_categorical("mixup", [False, True]):
-            loss = mixed(alpha=round(trial.suggest_float("mixup_alpha", 0.1, 1.0), 1), loss=loss)
+            loss = mixed(alpha=round(trial.suggest_float("mixup_alpha", 0.1, 1.0), 1), inner=loss)
         return loss
 
     def _teacher(self, task: Task, train: Train) -> Recipe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,10 @@ from flyweight.compress.quantize.ranges.mse import mse
 from flyweight.compress.quantize.ranges.percentile import percentile
 from flyweight.core.step import Recipe, Step
 from flyweight.core.task import Task
-from flyweight.learn.distill.distilled import distilled
 from flyweight.learn.train import Train
 from flyweight.models.resize import Resize
 from flyweight.search.candidate import Candidate, Terms, plain, seeded
+from flyweight.search.taught import taught
 
 WIDTHS = (0.05, 0.1, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 1.4)
 
@@ -75,7 +76,7 @@ class survey:
             yield from self._twins(f"width {width:g}", width, teacher, train, task)
 
     def _twins(self, label: str, width: float, teacher: Recipe, train: Train, task: Task) -> Iterator[Candidate]:
-        loss = self._distilled(teacher)
+        loss = taught(task, teacher, self.temperature, self.soft)
         recipe = (Resize(width, seed=self.seed), self._learnt(train, task, loss))
         yield self._aware(f"{label} distilled", recipe, train, loss, task)
         yield Candidate(label=f"{label} distilled", recipe=recipe)
@@ -86,7 +87,7 @@ class survey:
         if task.augment:
             yield self._aware("augmented", teacher, train, train.loss, task)
             yield Candidate(label="augmented", recipe=teacher)
-        loss = self._distilled(teacher)
+        loss = taught(task, teacher, self.temperature, self.soft)
         recipe = (self._learnt(train, task, loss),)
         yield self._aware("self-distilled", recipe, train, loss, task)
         yield Candidate(label="self-distilled", recipe=recipe)
@@ -119,9 +120,6 @@ class survey:
     def _learnt(self, train: Train, task: Task, loss: Any) -> Step:
         return dataclasses.replace(train, augment=task.augment, loss=train.loss if loss is None else loss)
 
-    def _distilled(self, teacher: Recipe) -> Any:
-        return distilled(temperature=self.temperature, hard=1.0, soft=self.soft, teachers=(teacher,))
-
 
 def _telling(widths: list[float]) -> list[float]:
     """The middle first, then the ends, then what lies between: each new width says the most about the curve.
@@ -133,7 +131,7 @@ def _telling(widths: list[float]) -> list[float]:
     if left:
         order.append(left.pop(len(left) // 2))
     while left:
-        farthest = max(left, key=lambda w: (min(abs(w.__rtruediv__(o) - 1) for o in order), w))
+        farthest = max(left, key=lambda w: (min(abs(math.log(w / o)) for o in order), w))
         left.remove(farthest)
         order.append(farthest)
     return order
