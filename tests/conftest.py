@@ -13,9 +13,9 @@ import copy
 import dataclasses
 
 import pytest
-import tiny
 import torch
 
+import tiny
 from flyweight.core.task import Task
 
 
