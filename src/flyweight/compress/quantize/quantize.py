@@ -1,0 +1,163 @@
+"""Quantization of weights and activations, after training or aware."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from flyweight.compress.quantize.aware import Aware
+from flyweight.compress.quantize.calibrate import calibrate_
+from flyweight.compress.quantize.place import place_
+from flyweight.compress.quantize.ranges.minmax import minmax
+from flyweight.compress.quantize.ranges.observed import Range
+from flyweight.core.errors import FlyweightError, ShapeError, UnsupportedError
+from flyweight.core.step import Step
+from flyweight.core.task import Task
+from flyweight.numerics.codes import CodeRange
+from flyweight.numerics.granularity import Granularity, per_channel, per_group
+from flyweight.surgery.activation import Requantize
+from flyweight.surgery.chain import append, links
+from flyweight.surgery.fake_quantize import FakeQuantize
+from flyweight.surgery.fold import fold_batchnorm_, foldable
+from flyweight.surgery.integer import IntegerLayer, is_layer
+from flyweight.surgery.trace import trace
+from flyweight.surgery.walk import replace_, walk
+
+
+@dataclass(frozen=True)
+class Quantize(Step):
+    """Weights of ``bits`` bits and activations of ``activations`` bits, as the runtime's integer kernels compute.
+
+    ``activations=None`` quantizes weights alone: a smaller file, float arithmetic. ``ranges`` is the rule by which
+    calibration sets activation ranges; ``granularity`` says which weights share a scale. With ``aware`` None batch-norm
+    is folded for good and the ranges stay as calibrated; else a training step that follows goes by its policies.
+    ``exclude`` holds globs of module names that stay float. Raises :class:`UnsupportedError` where nothing can be
+    quantized or the model cannot be traced, :class:`UnknownNameError` for a glob that matches nothing, and
+    :class:`ShapeError` for bits or groups that do not fit.
+    """
+
+    bits: int = 8
+    activations: int | None = 8
+    ranges: Range = minmax()  # noqa: RUF009 (frozen)
+    granularity: Granularity = per_channel()  # noqa: RUF009
+    aware: Aware | None = None
+    exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        CodeRange(self.bits)
+        if self.activations is not None:
+            CodeRange(self.activations)
+            if isinstance(self.granularity, per_group):
+                raise FlyweightError(
+                    "FlyweightError: integer kernels take one scale an output channel, and Quantize got "
+                    f"{self.granularity!r}. Use activations=None to quantize weights alone, or per_channel()."
+                )
+
+    def edit(self, model: nn.Module, task: Task) -> nn.Module:
+        edited = self._structure(model, task)
+        if self.activations is not None:
+            calibrate_(edited, task, self.ranges)
+        return edited
+
+    def replay(self, model: nn.Module, task: Task, state: Mapping[str, Tensor]) -> nn.Module:
+        return self._structure(model, task)
+
+    def _structure(self, model: nn.Module, task: Task) -> nn.Module:
+        names = self._layers(model)
+        example = _on_device(task.example, model)
+        if self.activations is None:
+            return self._weights_only(model, names, example)
+        if self.aware is None:
+            fold_batchnorm_(model, example)
+        graph = trace(model, self.exclude)
+        called = {str(node.target) for node in graph.graph.nodes if node.op == "call_module"}
+        norms = {} if self.aware is None else dict(foldable(graph, example))
+        layers = {n: self._integer(graph, n, norms.get(n)) for n in names if n in called}
+        if not layers:
+            raise UnsupportedError(_nothing(model, self.exclude))
+        for name, layer in layers.items():
+            replace_(graph, name, layer)
+            if name in norms:
+                replace_(graph, norms[name], nn.Identity())
+        _drop_identities(graph)
+        for name, source in place_(graph, task, self._activation).items():
+            layers[name].attach(source)
+        graph.delete_all_unused_submodules()
+        graph.to(next(model.parameters()).device)
+        return graph
+
+    def _layers(self, model: nn.Module) -> list[str]:
+        """The names of the layers to quantize, each fit to be."""
+        names = []
+        for name, module in walk(model, exclude=self.exclude):
+            if not is_layer(module):
+                continue
+            if any(isinstance(link, FakeQuantize) for link in links(module)):
+                raise UnsupportedError(
+                    f"UnsupportedError: the weight of {name!r} is quantized already. Take one Quantize in a recipe."
+                )
+            try:
+                self.granularity.rows(module.weight)  # type: ignore[arg-type]
+            except ShapeError as error:
+                raise ShapeError(
+                    f"ShapeError: Quantize, at layer {name!r}: {str(error).removeprefix('ShapeError: ')}"
+                ) from error
+            names.append(name)
+        if not names:
+            raise UnsupportedError(_nothing(model, self.exclude))
+        return names
+
+    def _weights_only(self, model: nn.Module, names: list[str], example: tuple[Tensor, ...]) -> nn.Module:
+        norms: dict[str, str] = {}
+        try:
+            if self.aware is None:
+                fold_batchnorm_(model, example)
+            else:
+                norms = dict(foldable(trace(model, self.exclude), example))
+        except UnsupportedError:
+            norms = {}  # A model that cannot be traced keeps its batch-norm, which is float anyhow.
+        for name in names:
+            if name in norms:
+                layer = self._integer(model, name, norms[name])
+                replace_(model, norms[name], nn.Identity())
+                replace_(model, name, layer)
+            else:
+                append(model.get_submodule(name), FakeQuantize(self.bits, self.granularity))
+        return model
+
+    def _integer(self, model: nn.Module, name: str, norm: str | None) -> IntegerLayer:
+        link = FakeQuantize(self.bits, self.granularity)
+        freeze = 1.0 if self.aware is None else self.aware.freeze
+        batchnorm = None if norm is None else model.get_submodule(norm)
+        return IntegerLayer(model.get_submodule(name), link, norm=batchnorm, freeze=freeze)
+
+    def _activation(self) -> Requantize:
+        assert self.activations is not None
+        if self.aware is None:
+            return Requantize(self.activations)
+        return Requantize(self.activations, self.aware.ema, self.aware.delay, self.aware.freeze)
+
+
+def _drop_identities(graph: fx.GraphModule) -> None:
+    """Takes out what folded batch-norm left, so that a ReLU follows its layer."""
+    for node in list(graph.graph.nodes):
+        if node.op == "call_module" and type(graph.get_submodule(str(node.target))) is nn.Identity:
+            node.replace_all_uses_with(node.args[0])
+            graph.graph.erase_node(node)
+
+
+def _on_device(example: tuple[Tensor, ...], model: nn.Module) -> tuple[Tensor, ...]:
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    return tuple(t.to(device) for t in example)
+
+
+def _nothing(model: Any, exclude: tuple[str, ...]) -> str:
+    left = f" outside exclude={exclude!r}" if exclude else ""
+    return (
+        f"UnsupportedError: {type(model).__name__} has nothing to quantize{left}: no Conv1d, Conv2d or Linear that its "
+        "forward calls. Leave Quantize out of the recipe."
+    )

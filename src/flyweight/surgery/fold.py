@@ -1,0 +1,99 @@
+"""Folding batch-norm into the convolution or linear layer before it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
+
+from flyweight.surgery.chain import append
+from flyweight.surgery.integer import is_layer
+from flyweight.surgery.rescale import Rescale
+from flyweight.surgery.trace import trace
+from flyweight.surgery.walk import replace_
+
+
+def fold_batchnorm_(model: nn.Module, example: tuple[Tensor, ...]) -> list[tuple[str, str]]:
+    """Folds each batch-norm that alone follows a layer into it, for good, and returns the names of the pairs.
+
+    w′ = w·γ/√(σ²+ε),  b′ = (b − μ)·γ/√(σ²+ε) + β, by the running statistics: in evaluation the model computes what it
+    did. The batch-norm's place is taken by an identity. Raises :class:`UnsupportedError` where the model cannot be
+    traced. ``example`` is one batch of inputs.
+    """
+    pairs = foldable(trace(model), example)
+    for layer, norm in pairs:
+        _fold_(model.get_submodule(layer), model.get_submodule(norm))
+        replace_(model, norm, nn.Identity())
+    return pairs
+
+
+def foldable(graph: fx.GraphModule, example: tuple[Tensor, ...]) -> list[tuple[str, str]]:
+    """The names of each layer and the batch-norm that alone reads its output, both called once."""
+    modules = dict(graph.named_modules())
+    calls: dict[str, int] = {}
+    for node in graph.graph.nodes:
+        if node.op == "call_module":
+            calls[str(node.target)] = calls.get(str(node.target), 0) + 1
+    found = []
+    for node in graph.graph.nodes:
+        before: Any = node.args[0] if node.args else None
+        if (
+            node.op == "call_module"
+            and isinstance(before, fx.Node)
+            and before.op == "call_module"
+            and len(before.users) == 1
+            and calls[str(node.target)] == calls[str(before.target)] == 1
+            and _fit(modules[before.target], modules[node.target])
+        ):
+            found.append((str(before.target), str(node.target)))
+    return _on_channels(graph, found, example)
+
+
+def _fit(layer: nn.Module, norm: nn.Module) -> bool:
+    wanted = nn.BatchNorm2d if isinstance(layer, nn.Conv2d) else nn.BatchNorm1d
+    return is_layer(layer) and type(norm) is wanted and norm.running_mean is not None
+
+
+def _on_channels(
+    graph: fx.GraphModule, pairs: list[tuple[str, str]], example: tuple[Tensor, ...]
+) -> list[tuple[str, str]]:
+    """Drops a linear layer of sequences, ``(N, L, C)``, for there BatchNorm1d normalises L."""
+    dims: dict[str, int] = {}
+    doubtful = [layer for layer, _ in pairs if isinstance(graph.get_submodule(layer), nn.Linear)]
+    if not doubtful:
+        return pairs
+
+    def note(name: str) -> Any:
+        return lambda module, inputs, output: dims.__setitem__(name, output.dim())
+
+    hooks = [graph.get_submodule(name).register_forward_hook(note(name)) for name in doubtful]
+    mode = graph.training
+    modes = {module: module.training for module in graph.modules()}
+    try:
+        with torch.no_grad():
+            graph.eval()(*example)
+    finally:
+        graph.training = mode
+        for module, was in modes.items():
+            module.training = was
+        for hook in hooks:
+            hook.remove()
+    return [(layer, norm) for layer, norm in pairs if dims.get(layer, 2) == 2]
+
+
+def _fold_(layer: Any, norm: Any) -> None:
+    with torch.no_grad():
+        sigma = (norm.running_var + norm.eps).sqrt()
+        factor = sigma.reciprocal() if norm.weight is None else norm.weight / sigma
+        bias = -norm.running_mean if layer.bias is None else layer.bias - norm.running_mean
+        bias = bias * factor + (0 if norm.bias is None else norm.bias)
+        if parametrize.is_parametrized(layer, "weight"):
+            append(layer, Rescale(factor))
+        else:
+            layer.weight.mul_(factor.reshape(-1, *(1,) * (layer.weight.dim() - 1)))
+        if layer.bias is None:
+            layer.bias = nn.Parameter(bias.to(layer.weight.dtype))
+        else:
+            layer.bias.copy_(bias)
