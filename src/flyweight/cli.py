@@ -151,7 +151,11 @@ def predict(options: Any) -> int:
         from flyweight.core.atomic import atomic_path
 
         with atomic_path(Path(options.out)) as temporary, temporary.open("wb") as file:
-            np.savez(file, **dict(zip(names, outputs, strict=True))) if len(outputs) > 1 else np.save(file, outputs[0])
+            if len(outputs) > 1:
+                named: dict[str, Any] = dict(zip(names, outputs, strict=True))
+                np.savez(file, **named)
+            else:
+                np.save(file, outputs[0])
     if options.json:
         print(json.dumps({name: array.tolist() for name, array in zip(names, outputs, strict=True)}))
     elif not options.out:

@@ -13,7 +13,7 @@ from flyweight.core.frontier import frontier
 from flyweight.core.point import Point, Score
 from flyweight.deploy.runtimes.open import open_artifact
 from flyweight.deploy.score import score
-from flyweight.search.evaluate import Bench
+from flyweight.search.evaluate import Evaluator
 
 _EXACT = ("size_bytes", "gzip_bytes", "parameters", "macs")
 
@@ -24,7 +24,7 @@ _NOISE = 1.1
 """By how much another point must be better in a measured cost before this one is out for certain."""
 
 
-def conclude(bench: Bench, points: Sequence[Point], costs: Sequence[str]) -> tuple[Point, ...]:
+def conclude(evaluator: Evaluator, points: Sequence[Point], costs: Sequence[str]) -> tuple[Point, ...]:
     """Measures ``points`` that may stand on the frontier together, interleaved; then scores it on the report split.
 
     Latencies that were taken minutes apart cannot be compared. Both results are kept: where nothing was added
@@ -33,30 +33,30 @@ def conclude(bench: Bench, points: Sequence[Point], costs: Sequence[str]) -> tup
     known = {p.id: p for p in points}
     finished = [p.id for p in points if p.failure is None and p.quality is not None]
     base = {p.id for p in points if p.baseline}
-    mark = bench.store.folder / "together.json"
-    told = {"points": sorted(finished), "threads": bench.threads, "runtime": bench.runtime}
+    mark = evaluator.store.folder / "together.json"
+    told = {"points": sorted(finished), "threads": evaluator.threads, "runtime": evaluator.runtime}
     if _read(mark) != told:
         done: set[str] = set()
         wanted = base | {key for key in finished if _contends(known[key], [known[k] for k in finished], costs)}
         # The machine may be slower now than in the search, so what stayed out then may come in: until none does.
         while not wanted <= done:
             done |= wanted
-            measured = _together(bench, [known[key] for key in finished if key in done])
+            measured = _together(evaluator, [known[key] for key in finished if key in done])
             known |= {p.id: p for p in measured}
             wanted = {p.id for p in frontier(known.values(), costs)}
         write_json(mark, told)
     shown = base | {p.id for p in frontier(known.values(), costs)}
     for key in (p.id for p in points if p.id in shown and p.failure is None):
         if known[key].report is None:
-            known[key] = bench.ledger.keep(dataclasses.replace(known[key], report=_report(bench, known[key])))
+            known[key] = evaluator.ledger.keep(dataclasses.replace(known[key], report=_report(evaluator, known[key])))
     return tuple(known[p.id] for p in points)
 
 
-def _together(bench: Bench, points: Sequence[Point]) -> list[Point]:
-    thorough = dataclasses.replace(bench, seconds=_THOROUGH)
-    found = thorough.footprints([bench.store.folder / str(p.path) for p in points]) if points else []
+def _together(evaluator: Evaluator, points: Sequence[Point]) -> list[Point]:
+    thorough = dataclasses.replace(evaluator, seconds=_THOROUGH)
+    found = thorough.footprints([evaluator.store.folder / str(p.path) for p in points]) if points else []
     merged = [dataclasses.replace(p, footprint=_merged(p.footprint, f)) for p, f in zip(points, found, strict=True)]
-    return [bench.ledger.keep(point) for point in merged]
+    return [evaluator.ledger.keep(point) for point in merged]
 
 
 def _contends(point: Point, others: Sequence[Point], costs: Sequence[str]) -> bool:
@@ -91,6 +91,6 @@ def _merged(before: Footprint, now: Footprint) -> Footprint:
     return dataclasses.replace(now, **kept, why=why, detail={**before.detail, **now.detail})
 
 
-def _report(bench: Bench, point: Point) -> Score:
-    session = open_artifact(bench.store.folder / str(point.path), bench.runtime, bench.threads)
-    return score(session, bench.task, "report")
+def _report(evaluator: Evaluator, point: Point) -> Score:
+    session = open_artifact(evaluator.store.folder / str(point.path), evaluator.runtime, evaluator.threads)
+    return score(session, evaluator.task, "report")

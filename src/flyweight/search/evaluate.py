@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import nn
 
+from flyweight.core import errors
 from flyweight.core.artifact import Artifact
 from flyweight.core.atomic import atomic_path, store_error
 from flyweight.core.errors import FlyweightError, StoreError
@@ -38,12 +39,13 @@ _FULL = 1 << 20
 
 
 @dataclass(frozen=True)
-class Bench:
+class Evaluator:
     """Where candidates are tried: the task, the store that keeps every step, the runtime and its threads.
 
     ``baseline`` is the file whose latency is taken in turns with each candidate's, ``seconds`` the time for each.
     Calling it gives the candidate's point, from the ledger where it is kept already. A candidate that fails becomes a
-    point with its ``failure``; a folder that cannot be written is no candidate's fault and raises :class:`StoreError`.
+    point with its ``failure``; one that failed by accident, with no error of ours, is tried again next time. A folder
+    that cannot be written is no candidate's fault and raises :class:`StoreError`.
     """
 
     task: Task
@@ -60,7 +62,7 @@ class Bench:
 
     def __call__(self, candidate: Candidate) -> Point:
         kept = self.ledger.get(candidate.key(self.task))
-        if kept is not None:
+        if kept is not None and not _accident(kept):
             return kept
         start = time.perf_counter()
         try:
@@ -136,6 +138,10 @@ class Bench:
         # Libraries in C++ tell a full disk in their own words, without an errno.
         if shutil.disk_usage(folder).free < _FULL:
             raise store_error(folder, OSError(errno.ENOSPC, "no space left")) from error
+
+
+def _accident(point: Point) -> bool:
+    return point.failure is not None and not hasattr(errors, point.failure.partition(":")[0])
 
 
 def _slug(label: str) -> str:

@@ -23,7 +23,7 @@ from flyweight.measure.host import host
 from flyweight.search.candidate import Candidate, Strategy, Terms, plain
 from flyweight.search.clock import Clock, TimeUp, seconds
 from flyweight.search.conclude import conclude
-from flyweight.search.evaluate import Bench
+from flyweight.search.evaluate import Evaluator
 from flyweight.search.survey import survey
 from flyweight.search.validate import validate
 from flyweight.search.verdict import verdict
@@ -66,27 +66,29 @@ def optimize(
     clock = Clock(seconds(timeout))
     store = Store(out)
     _claim(store, task)
-    bench = Bench(task, store, runtime, threads)
+    evaluator = Evaluator(task, store, runtime, threads)
     chosen = strategy if strategy is not None else survey(seed=seed)
     terms = Terms(folder=store.folder, budgets=wanted)
     started, ended = _now(), "finished"
     base = plain(task, seed)
-    if bench.ledger.get(base.key(task)) is None:
+    if evaluator.ledger.get(base.key(task)) is None:
         validate(task)
     try:
         with clock.guard():
-            _search(bench, base, chosen, terms, clock, watch or _silent)
+            _search(evaluator, base, chosen, terms, clock, watch or _silent)
             ended = "time limit" if clock.over else ended
     except TimeUp:
         ended = "time limit"
     except KeyboardInterrupt:
         ended = "interrupted"
-    points = _points(bench, base)
+    points = _points(evaluator, base)
     if ended != "interrupted":
         try:
-            points = conclude(dataclasses.replace(bench, baseline=_baseline(bench, points)), points, terms.costs)
+            points = conclude(
+                dataclasses.replace(evaluator, baseline=_baseline(evaluator, points)), points, terms.costs
+            )
         except KeyboardInterrupt:
-            points, ended = _points(bench, base), "interrupted"
+            points, ended = _points(evaluator, base), "interrupted"
     about = {
         "task": task.name,
         "flyweight": flyweight.__version__,
@@ -108,19 +110,21 @@ def optimize(
     return result
 
 
-def _search(bench: Bench, base: Candidate, strategy: Strategy, terms: Terms, clock: Clock, watch: Watch) -> None:
-    ledger = bench.ledger
-    point = ledger.get(base.key(bench.task))
+def _search(
+    evaluator: Evaluator, base: Candidate, strategy: Strategy, terms: Terms, clock: Clock, watch: Watch
+) -> None:
+    ledger = evaluator.ledger
+    point = ledger.get(base.key(evaluator.task))
     if point is None or point.failure is not None:
         # Without a baseline nothing can be compared, so its failure is the run's.
-        point = ledger.keep(bench.make(base))
+        point = ledger.keep(evaluator.make(base))
     watch(point)
-    bench = dataclasses.replace(bench, baseline=_baseline(bench, (point,)))
+    evaluator = dataclasses.replace(evaluator, baseline=_baseline(evaluator, (point,)))
     terms = dataclasses.replace(terms, baseline=point)
     if getattr(strategy, "workers", 1) > 1:
-        spread(bench, strategy, terms, clock, watch)
+        spread(evaluator, strategy, terms, clock, watch)
         return
-    proposals = strategy(bench.task, terms)
+    proposals = strategy(evaluator.task, terms)
     with contextlib.closing(_fed(proposals)) as candidates:
         result: Point | None = None
         while not clock.over:
@@ -128,7 +132,7 @@ def _search(bench: Bench, base: Candidate, strategy: Strategy, terms: Terms, clo
                 candidate = candidates.send(result)
             except StopIteration:
                 return
-            result = bench(candidate)
+            result = evaluator(candidate)
             watch(result)
 
 
@@ -140,14 +144,14 @@ def _fed(proposals: Iterable[Candidate]) -> Generator[Candidate, Point | None, N
         yield from iter(proposals)
 
 
-def _points(bench: Bench, base: Candidate) -> tuple[Point, ...]:
-    key = base.key(bench.task)
-    found = (dataclasses.replace(p, baseline=p.id == key) for p in bench.ledger.all())
+def _points(evaluator: Evaluator, base: Candidate) -> tuple[Point, ...]:
+    key = base.key(evaluator.task)
+    found = (dataclasses.replace(p, baseline=p.id == key) for p in evaluator.ledger.all())
     return tuple(sorted(found, key=lambda p: not p.baseline))
 
 
-def _baseline(bench: Bench, points: Iterable[Point]) -> Path | None:
-    return next((bench.store.folder / p.path for p in points if p.baseline and p.path is not None), None)
+def _baseline(evaluator: Evaluator, points: Iterable[Point]) -> Path | None:
+    return next((evaluator.store.folder / p.path for p in points if p.baseline and p.path is not None), None)
 
 
 def _claim(store: Store, task: Task) -> None:

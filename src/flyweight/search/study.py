@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from typing import Any
 
 from flyweight.core.errors import FlyweightError, unknown_name
@@ -35,7 +36,7 @@ class Study:
         self._study = optuna.create_study(
             storage=storage,
             study_name=name,
-            directions=["maximize", *["minimize"] * len(self.costs)],
+            directions=["maximize" if i == 0 else "minimize" for i in range(1 + len(self.costs))],
             load_if_exists=True,
         )
         self._states = optuna.trial.TrialState
@@ -75,14 +76,15 @@ class Study:
 
     def tell(self, trial: Any, point: Point) -> None:
         """Tells what became of ``trial``; one that failed, or has a cost that was not measured, is told as failed."""
-        values = [point.value(name) for name in ("quality", *self.costs)]
-        if point.failure is not None or None in values:
-            missing = [n for n, v in zip(("quality", *self.costs), values, strict=True) if v is None]
+        values = {name: point.value(name) for name in ("quality", *self.costs)}
+        told = [value for value in values.values() if value is not None]
+        if point.failure is not None or len(told) < len(values):
+            missing = [name for name, value in values.items() if value is None]
             trial.set_user_attr(_REASON, point.failure or f"not measured: {', '.join(missing)}")
             self._study.tell(trial, state=self._states.FAIL)
             return
         trial.set_user_attr(_EXCESS, [b.excess(point) for b in self.budgets])
-        self._study.tell(trial, values)
+        self._study.tell(trial, told)
 
     def fail(self, trial: Any, reason: str) -> None:
         """Tells that ``trial`` became no candidate."""
@@ -97,9 +99,12 @@ class Study:
 
         constraints = _excess if self.budgets else None
         if self.sampler == "tpe":
-            return optuna.samplers.TPESampler(
-                seed=seed, multivariate=True, group=True, constant_liar=True, constraints_func=constraints
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                # Grouped, for which choices exist hangs on others; lying, so that workers keep apart.
+                return optuna.samplers.TPESampler(
+                    seed=seed, multivariate=True, group=True, constant_liar=True, constraints_func=constraints
+                )
         if self.sampler == "nsga2":
             return optuna.samplers.NSGAIISampler(seed=seed, population_size=16, constraints_func=constraints)
         return optuna.samplers.RandomSampler(seed=seed)
@@ -125,7 +130,7 @@ def _alive(owner: str | None) -> bool:
     if host != os.uname().nodename:
         return True
     try:
-        return abs(psutil.Process(int(process)).create_time() - float(made)) < 1.0
+        return bool(abs(psutil.Process(int(process)).create_time() - float(made)) < 1.0)
     except psutil.NoSuchProcess:
         return False
     except psutil.Error as error:

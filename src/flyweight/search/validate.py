@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from flyweight.core.errors import FlyweightError, TaskError
+from flyweight.core.serial import to_json
 from flyweight.core.task import Batch, Task, batches
 from flyweight.deploy.export.onnx import export_onnx
 from flyweight.deploy.score import as_number
@@ -24,6 +26,7 @@ def validate(task: Task) -> None:
     fails on a batch. :class:`MetricError`: the quality of the model as it came is NaN or no number.
     :class:`ExportError`: the model cannot become a file, with the operation's name.
     """
+    to_json((task.train, task.augment))  # what has no name to be found by cannot stand in a recipe
     for name in (f.name for f in dataclasses.fields(task.data)):
         _check_split(task, name)
     model = task.model
@@ -90,10 +93,12 @@ def _check_loss(task: Task, model: nn.Module) -> None:
 
 
 def _check_augment(task: Task) -> None:
-    inputs = task.inputs(_few(task))[0] if task.augment else None
+    if not task.augment:
+        return
+    inputs = task.inputs(_few(task))[0]
     for augment in task.augment:
-        result = _attempt(task, f"the augmentation {augment!r} fails", lambda a=augment: a(inputs))
-        if inputs is not None and (not isinstance(result, Tensor) or result.shape != inputs.shape):
+        result = _attempt(task, f"the augmentation {augment!r} fails", functools.partial(augment, inputs))
+        if not isinstance(result, Tensor) or result.shape != inputs.shape:
             raise TaskError(
                 f"TaskError: task {task.name!r}: the augmentation {augment!r} made {_told(result)} of "
                 f"{_told(inputs)}. It has to keep the shape."

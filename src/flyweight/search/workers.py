@@ -9,7 +9,7 @@ import os
 import pickle
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 
 import torch
@@ -18,13 +18,15 @@ from flyweight.core.errors import FlyweightError
 from flyweight.core.point import Point
 from flyweight.search.candidate import Strategy, Terms
 from flyweight.search.clock import Clock, TimeUp
-from flyweight.search.evaluate import Bench
+from flyweight.search.evaluate import Evaluator
 
 _PATIENCE = 10.0
 """Seconds that a worker has to leave off by itself before it is killed; nothing that was finished is lost by that."""
 
 
-def spread(bench: Bench, strategy: Strategy, terms: Terms, clock: Clock, watch: Callable[[Point], None]) -> None:
+def spread(
+    evaluator: Evaluator, strategy: Strategy, terms: Terms, clock: Clock, watch: Callable[[Point], None]
+) -> None:
     """Runs an adaptive ``strategy`` in ``strategy.workers`` new processes, and watches the points come in.
 
     The task travels by pickle, so its functions have to stand at the top of a module that a new process can import;
@@ -32,10 +34,10 @@ def spread(bench: Bench, strategy: Strategy, terms: Terms, clock: Clock, watch: 
     """
     count = int(getattr(strategy, "workers", 1))
     try:
-        load = pickle.dumps((bench, dataclasses.replace(strategy, workers=1), terms))  # type: ignore[type-var]
+        load = pickle.dumps((evaluator, dataclasses.replace(strategy, workers=1), terms))  # type: ignore[type-var]
     except Exception as error:
         raise FlyweightError(
-            f"FlyweightError: the task {bench.task.name!r} cannot be sent to {count} workers: {error}. Define its "
+            f"FlyweightError: the task {evaluator.task.name!r} cannot be sent to {count} workers: {error}. Define its "
             "functions at the top of a module that can be imported; or start the same command several times with one "
             "--out, for such runs share their work."
         ) from error
@@ -44,18 +46,18 @@ def spread(bench: Bench, strategy: Strategy, terms: Terms, clock: Clock, watch: 
     team = [
         context.Process(target=_work, args=(load, rank, threads, _left(clock)), daemon=True) for rank in range(count)
     ]
-    seen = {p.id for p in bench.ledger.all()}
+    seen = {p.id for p in evaluator.ledger.all()}
     try:
         for process in team:
             process.start()
         while any(process.is_alive() for process in team):
             time.sleep(0.2)
-            _tell_new(bench, seen, watch)
+            _tell_new(evaluator, seen, watch)
             if clock.over and time.monotonic() - clock.start > float(clock.limit or 0) + clock.grace:
                 raise TimeUp("the time limit has passed")
     finally:
         _end(team)
-    _tell_new(bench, seen, watch)
+    _tell_new(evaluator, seen, watch)
     if all(process.exitcode for process in team):
         codes = ", ".join(str(process.exitcode) for process in team)
         raise FlyweightError(
@@ -67,20 +69,20 @@ def spread(bench: Bench, strategy: Strategy, terms: Terms, clock: Clock, watch: 
 def _work(load: bytes, rank: int, threads: int, left: float | None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     torch.set_num_threads(threads)
-    bench, strategy, terms = pickle.loads(load)
+    evaluator, strategy, terms = pickle.loads(load)
     strategy = dataclasses.replace(strategy, seed=strategy.seed + 7919 * rank)
     clock = Clock(left)
-    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(strategy(bench.task, terms)) as candidates:
+    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(strategy(evaluator.task, terms)) as candidates:
         point: Point | None = None
         while not clock.over:
             try:
                 candidate = candidates.send(point)
             except StopIteration:
                 return
-            point = bench(candidate)
+            point = evaluator(candidate)
 
 
-def _end(team: list[BaseProcess]) -> None:
+def _end(team: Sequence[BaseProcess]) -> None:
     for process in team:
         if process.is_alive():
             process.terminate()
@@ -93,8 +95,8 @@ def _end(team: list[BaseProcess]) -> None:
                 process.join()
 
 
-def _tell_new(bench: Bench, seen: set[str], watch: Callable[[Point], None]) -> None:
-    for point in bench.ledger.all():
+def _tell_new(evaluator: Evaluator, seen: set[str], watch: Callable[[Point], None]) -> None:
+    for point in evaluator.ledger.all():
         if point.id not in seen:
             seen.add(point.id)
             watch(point)
