@@ -12,7 +12,7 @@ from flyweight.core.point import Point
 from flyweight.search.candidate import Terms
 
 SAMPLERS = ("tpe", "nsga2", "random")
-_OWNER, _EXCESS, _REASON = "owner", "excess", "failure"
+_OWNER, _REASON = "owner", "failure"
 
 
 class Study:
@@ -83,7 +83,8 @@ class Study:
             trial.set_user_attr(_REASON, point.failure or f"not measured: {', '.join(missing)}")
             self._study.tell(trial, state=self._states.FAIL)
             return
-        trial.set_user_attr(_EXCESS, [b.excess(point) for b in self.budgets])
+        for budget in self.budgets:
+            trial.set_constraint(str(budget), budget.excess(point))
         self._study.tell(trial, told)
 
     def fail(self, trial: Any, reason: str) -> None:
@@ -97,22 +98,14 @@ class Study:
     def _sampler(self, seed: int) -> Any:
         import optuna
 
-        constraints = _excess if self.budgets else None
         if self.sampler == "tpe":
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 # Grouped, for which choices exist hangs on others; lying, so that workers keep apart.
-                return optuna.samplers.TPESampler(
-                    seed=seed, multivariate=True, group=True, constant_liar=True, constraints_func=constraints
-                )
+                return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
         if self.sampler == "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=seed, population_size=16, constraints_func=constraints)
+            return optuna.samplers.NSGAIISampler(seed=seed, population_size=16)
         return optuna.samplers.RandomSampler(seed=seed)
-
-
-def _excess(trial: Any) -> list[float]:
-    found: list[float] = trial.user_attrs.get(_EXCESS, [])
-    return found
 
 
 def _me() -> str:
