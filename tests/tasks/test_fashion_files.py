@@ -74,6 +74,23 @@ def test_downloaded_once_into_the_cache(small, tmp_path, monkeypatch):
     assert sorted(p.name for p in (tmp_path / "cache/flyweight/fashion-mnist").iterdir()) == sorted(packed)
 
 
+def test_a_download_that_broke_off_goes_on(small, tmp_path, monkeypatch):
+    arrays, packed = small
+    asked = []
+
+    def answer(url, timeout):
+        asked.append(url)
+        if len(asked) == 3:
+            raise TimeoutError("timed out")
+        return io.BytesIO(packed[url.rsplit("/", 1)[1]])
+
+    monkeypatch.setattr(fashion_files.urllib.request, "urlopen", answer)
+    with pytest.raises(TaskError, match="timed out"):
+        fashion_files.read_fashion()
+    _same(fashion_files.read_fashion(), arrays)
+    assert len(asked) == 5
+
+
 def test_no_network_tells_all_three_ways(small, monkeypatch):
     def fail(url, timeout):
         raise urllib.error.URLError("no route")
