@@ -17,14 +17,13 @@ from typing import Any
 
 def measure_all(args: argparse.Namespace) -> dict[str, Any]:
     """Trains, quantizes, exports and measures; every network and file is kept under ``--out``."""
+    from flyweight import Aware, Quantize, Resize, Store, adam, load_task, run
     from flyweight.deploy.evaluate import score
+    from flyweight.deploy.export.onnx import export_onnx
     from flyweight.deploy.parity import check_parity
+    from flyweight.deploy.runtimes.open import open_artifact
     from flyweight.measure.footprint import footprints
     from flyweight.measure.host import host
-
-    from flyweight import Aware, Quantize, Resize, Store, adam, load_task, run
-    from flyweight.deploy.export.onnx import export_onnx
-    from flyweight.deploy.runtimes.open import open_artifact
 
     task, store, out = load_task(args.task), Store(args.out), Path(args.out)
     train = replace(task.train, epochs=args.epochs, augment=task.augment)

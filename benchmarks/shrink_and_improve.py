@@ -86,11 +86,10 @@ class Plan:
 
 def make_task(plan: Plan) -> Any:
     """The task, with the augmentation that ``plan`` names."""
+    from flyweight import load_task
     from flyweight.learn.augment.erase import erase
     from flyweight.learn.augment.flip import flip
     from flyweight.learn.augment.translate import translate
-
-    from flyweight import load_task
 
     task = load_task(plan.task)
     if plan.augment == "strong":
@@ -100,11 +99,10 @@ def make_task(plan: Plan) -> Any:
 
 def cell(plan: Plan, job: Job) -> list[dict[str, Any]]:
     """The rows of one cell: float and int8."""
+    from flyweight import Store, run
     from flyweight.deploy.evaluate import score
     from flyweight.deploy.export.onnx import export_onnx
     from flyweight.deploy.parity import check_parity
-
-    from flyweight import Store, run
     from flyweight.deploy.runtimes.open import open_artifact
 
     task, store = make_task(plan), Store(plan.out)
