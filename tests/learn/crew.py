@@ -11,7 +11,6 @@ from torch.utils.data import TensorDataset
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import tiny
-
 from flyweight.core.recipe import run
 from flyweight.core.store import Store
 from flyweight.core.weights import save_state

@@ -216,17 +216,16 @@ def test_a_loss_that_is_no_number_names_epoch_and_step(tiny_task):
         value = nn.functional.cross_entropy(forward(batch[0]), batch[1])
         return value * float("nan") if len(calls) == 5 else value
 
-    with pytest.raises(
-        TrainingError, match=r"the loss is nan at epoch 2, step 2 of 3, with adam.*learning rate ten times"
-    ):
+    with pytest.raises(TrainingError, match=r"is nan at epoch 2, step 2 of 3, with adam.*learning rate ten"):
         FLOAT(task.model, dataclasses.replace(task, loss=loss), Train(epochs=3, batch_size=16))
 
 
 def test_weights_that_are_no_numbers_are_noticed_after_the_last_step(tiny_task):
     task = perceptron(tiny_task, 16)
+    huge = dataclasses.replace(task, loss=lambda f, b: f(b[0]).square().mean().sqrt() * 1e38)
+    train = Train(epochs=1, optimizer=sgd(lr=1e30, momentum=0.0), batch_size=16)
     with pytest.raises(TrainingError, match=r"after the last step '1.weight' and 3 other.*hold NaN"):
-        huge = dataclasses.replace(task, loss=lambda f, b: f(b[0]).square().mean().sqrt() * 1e38)
-        FLOAT(task.model, huge, Train(epochs=1, optimizer=sgd(lr=1e30, momentum=0.0), batch_size=16))
+        FLOAT(task.model, huge, train)
 
 
 def test_a_loss_that_is_no_scalar(tiny_task):
@@ -365,6 +364,7 @@ def test_kill_9_and_again_gives_the_same_bits(tmp_path):
     assert (whole[1], killed[1]) == (8, 8 - 4), "the second run took up where the first was killed"
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     single = subprocess.run(
         [sys.executable, str(HERE / "crew.py"), str(tmp_path / "one")],

@@ -1,5 +1,7 @@
 """Optimizers against torch's formulas, their groups, their rates and their errors."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -68,7 +70,7 @@ def test_frozen_parameters_are_left_out():
 def test_warmup_rises_to_the_top_and_no_further(total, warmup):
     optimizer = adam(warmup=warmup, schedule=constant)
     factors = [optimizer.factor(step, total) for step in range(total)]
-    assert all(0 < a <= b <= 1 for a, b in zip(factors, factors[1:], strict=False))
+    assert all(0 < a <= b <= 1 for a, b in itertools.pairwise(factors))
     assert factors[-1] == 1 or round(warmup * total) >= total
 
 

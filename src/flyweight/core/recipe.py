@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from flyweight.core.crew import agreed
 from flyweight.core.errors import FlyweightError
 from flyweight.core.key import recipe_keys
 from flyweight.core.step import Recipe, Step
@@ -37,7 +38,7 @@ def run(recipe: Sequence[Step], model: nn.Module, task: Task, store: Store | Non
     if task.teacher is None:
         task = dataclasses.replace(task, teacher=_frozen(model))
     keys = recipe_keys(steps, model, task)
-    done = _kept(keys, store)
+    done = agreed(_kept(keys, store))
     current = _replay(steps[:done], keys[done], model, task, store) if done else copy.deepcopy(model)
     for index in range(done, len(steps)):
         current = _take(steps[index], keys[index], keys[index + 1], current, model, task, store, steps[: index + 1])
@@ -58,7 +59,7 @@ def _take(
     if store is None:
         return _edit(step, key, current, taught)
     with store.working(key):
-        if store.has(key):
+        if agreed(store.has(key)):
             return _replay(done, key, root, task, store)
         start = time.perf_counter()
         result = _edit(step, key, current, taught)

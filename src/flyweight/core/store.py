@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from flyweight.core.atomic import read_json, store_error, write_json
+from flyweight.core.crew import crew
 from flyweight.core.errors import StoreError
 from flyweight.core.serial import to_json
 from flyweight.core.step import Step
@@ -33,7 +34,7 @@ def scratch() -> Path | None:
 
 
 def shelf(name: str) -> Path | None:
-    """A folder of the store for what several steps may share, such as a teacher's outputs; None where nothing is kept."""
+    """A folder of the store for what steps share, such as a teacher's outputs; None where nothing is kept."""
     here = _scratch.get()
     return None if here is None else here.parent.parent / name
 
@@ -49,7 +50,9 @@ class Store:
         self.folder = Path(folder)
         mark = self.folder / "flyweight.json"
         try:
-            occupied = self.folder.exists() and any(p.name != "flyweight.json" for p in self.folder.iterdir())
+            # Another process may be writing the mark this very moment.
+            ours = ("flyweight.json", ".flyweight.json.")
+            occupied = self.folder.exists() and not all(p.name.startswith(ours) for p in self.folder.iterdir())
         except OSError as error:
             raise store_error(self.folder, error) from error
         if mark.exists():
@@ -81,7 +84,12 @@ class Store:
         return note
 
     def keep(self, key: str, parent: str, step: Step, model: nn.Module, seconds: float) -> None:
-        """Keeps ``model`` as the result of ``step``, then drops the step's scratch folder."""
+        """Keeps ``model`` as the result of ``step``, then drops the step's scratch folder.
+
+        Of several processes that train together, the first one writes.
+        """
+        if crew()[0] > 0:
+            return
         save_state(model.state_dict(), self._weights(key))
         told = {"step": to_json(step), "parent": parent, "seconds": round(seconds, 3), "at": time.time()}
         write_json(self._note(key), told)
@@ -102,7 +110,8 @@ class Store:
             raise store_error(self.folder, error) from error
         token = _scratch.set(self._progress(key))
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            if crew()[0] == 0:  # the others of a crew work on the same key, and wait for the first elsewhere
+                fcntl.flock(lock, fcntl.LOCK_EX)
             self._progress(key).mkdir(parents=True, exist_ok=True)
             yield
         finally:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from flyweight.core.crew import crew
 from flyweight.core.errors import FlyweightError, TrainingError
 from flyweight.core.key import model_key
 from flyweight.core.serial import to_json
@@ -31,7 +32,6 @@ from flyweight.learn.hardware import (
     lay_out,
     tuned_kernels,
     wants_channels_last,
-    world,
 )
 from flyweight.learn.interrupt import deferred
 from flyweight.learn.loop import Loop
@@ -120,7 +120,7 @@ class Fit:
         folder = scratch()
         if folder is None:
             return None
-        told = [to_json(train), model_key(model), self.accumulate, device.type, precision, world()[1]]
+        told = [to_json(train), model_key(model), self.accumulate, device.type, precision, crew()[1]]
         return folder / f"fit-{hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]}.safetensors"
 
     @contextlib.contextmanager
