@@ -21,27 +21,37 @@ from flyweight.core.artifact import Artifact
 from flyweight.core.atomic import atomic_path
 from flyweight.core.errors import ExportError
 from flyweight.core.task import Task
+from flyweight.deploy.export.lower import lower_
+from flyweight.deploy.export.pack import pack
 from flyweight.deploy.export.slim import slim
 
 OPSET = 18
+_NARROW = {2: "INT2", 3: "INT4", 4: "INT4"}
+_SINCE = {"INT4": 21, "INT2": 25}
 
 
 def export_onnx(model: nn.Module, task: Task, path: Path | str) -> Artifact:
     """Writes ``model`` to ``path`` as one ONNX file whose first dimension is any number of examples.
 
-    Batch-norm is folded into the layer before it. Nodes are named after the modules that they came from; the last
-    node of a name yields that module's output. The file is written atomically. Raises :class:`ExportError`, naming
+    Batch-norm is folded into the layer before it. The node that yields a module's output is named after that
+    module (``features.0``), others have no name. The file is written atomically. Raises :class:`ExportError`, naming
     the operation and the module, where the model cannot be exported.
     """
     path = Path(path)
     owned = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     example = tuple(_several(t.detach().cpu()) for t in task.example)
-    proto = _convert(owned, example, OPSET)
+    told = lower_(owned)
+    widths = {bits: kind for bits, kind in _NARROW.items() if bits in told.weights}
+    opset = max([OPSET, *(_SINCE[kind] for kind in widths.values())])
+    if any(isinstance(m, nn.Module) and getattr(getattr(m, "form", None), "group", None) for m in owned.modules()):
+        opset = max(opset, 21)
+    proto = _convert(owned, example, opset)
+    pack(proto, widths)
     slim(proto)
     _sign(proto)
     with atomic_path(path) as temporary:
         temporary.write_bytes(proto.SerializeToString())
-    return Artifact(path=path, format="onnx", bits=32)
+    return Artifact(path=path, format="onnx", bits=told.bits)
 
 
 def _several(tensor: Tensor) -> Tensor:

@@ -12,12 +12,14 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 def slim(proto: Any) -> None:
     """Strips ``proto`` (an ``onnx.ModelProto``) in place; it computes what it computed.
 
-    Each node is named after the module that it came from (``features.0``; the last node of that name yields the
-    module's output), and loses its traces. Tensors between nodes get the shortest names there are; the graph's inputs
+    The node that yields a module's output is named after it (``features.0``; of a module that is called more than once,
+    its last call), any other has no name, and all lose their traces. Tensors between nodes get the shortest names there are; the graph's inputs
     keep theirs, its output is ``output`` (of several, ``output_0`` and so on). Doc strings and recorded shapes go.
     """
-    for node in proto.graph.node:
-        node.name = module_path(node)
+    last = {module_path(node): index for index, node in enumerate(proto.graph.node)}
+    for index, node in enumerate(proto.graph.node):
+        path = module_path(node)
+        node.name = path if last[path] == index else ""
         node.ClearField("doc_string")
         del node.metadata_props[:]
     graph = proto.graph
