@@ -75,12 +75,13 @@ def _block(call: Callable[[], object], before: list[list[int]]) -> list[int]:
     if not before or before[-1][-1] < _COLD_NS:
         call()
     times: list[int] = []
-    start = time.perf_counter_ns()
+    start = now = time.perf_counter_ns()
     end = start + _BLOCK_NS
-    while not times or start < end:
+    while not times or now < end:
         start = time.perf_counter_ns()
         call()
-        times.append(time.perf_counter_ns() - start)
+        now = time.perf_counter_ns()
+        times.append(now - start)
     return times
 
 
