@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from flyweight.core.errors import FlyweightError
@@ -37,9 +38,12 @@ class erase:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         check_images("erase", inputs)
-        return inputs if self.p == 0 else _built(self)(inputs)
+        if self.p == 0:
+            return inputs
+        kept = _built(self)(inputs.new_ones(inputs.shape[0], 1, *inputs.shape[2:]))
+        return torch.where(kept == 0, self.value, inputs)  # kornia itself knows no value below 0 or above 1
 
 
 @functools.cache
 def _built(settings: erase) -> Any:
-    return kornia().RandomErasing(scale=settings.area, ratio=settings.ratio, value=settings.value, p=settings.p)
+    return kornia().RandomErasing(scale=settings.area, ratio=settings.ratio, value=0.0, p=settings.p)
