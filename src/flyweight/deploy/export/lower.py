@@ -54,9 +54,11 @@ def lower_(model: nn.Module) -> Lowered:
             _count(told, form)
             stored = _Stored(form, axis_zero=isinstance(module, nn.Linear))
             # The property that parametrize made calls this entry; its check asks for a list of links, so go around it.
-            module.parametrizations._modules["weight"] = stored  # type: ignore[union-attr]
-        elif isinstance(getattr(module, "weight", None), nn.Parameter) and module.weight.dim() > 1:  # type: ignore[union-attr, operator]
-            told.weights[32] = told.weights.get(32, 0) + module.weight.numel()  # type: ignore[union-attr, operator]
+            module.parametrizations._modules["weight"] = stored
+            continue
+        weight: Any = getattr(module, "weight", None)
+        if isinstance(weight, nn.Parameter) and weight.dim() > 1:
+            told.weights[32] = told.weights.get(32, 0) + weight.numel()
             told.floats.append(name)
     return told
 
@@ -68,7 +70,8 @@ def _count(told: Lowered, form: Any) -> None:
 
 
 def _operation(name: str, inputs: Sequence[Tensor], dtype: torch.dtype, shape: Any, **attributes: int) -> Tensor:
-    result: Tensor = torch.onnx.ops.symbolic(name, inputs, attributes, dtype=dtype, shape=shape, version=1)
+    attrs: dict[str, Any] = dict(attributes)
+    result: Tensor = torch.onnx.ops.symbolic(name, inputs, attrs, dtype=dtype, shape=shape, version=1)
     return result
 
 
@@ -146,8 +149,9 @@ class _Layer(nn.Module):
             kind = next(k for k in LAYERS if isinstance(layer, k))
             names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
             told = {name: getattr(layer, name) for name in names}
-            self.geometry: Any = kind(**told, bias=False, padding_mode=layer.padding_mode, device="meta")
-            self.geometry.weight = None
+            geometry: Any = kind(**told, bias=False, padding_mode=layer.padding_mode, device="meta")
+            geometry.weight = None
+            self.geometry = geometry
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.stored()

@@ -23,6 +23,7 @@ from flyweight.core.errors import ExportError
 from flyweight.core.task import Task
 from flyweight.deploy.export.lower import lower_
 from flyweight.deploy.export.pack import pack
+from flyweight.deploy.export.rewrite import rewrite
 from flyweight.deploy.export.slim import slim
 
 OPSET = 18
@@ -46,6 +47,7 @@ def export_onnx(model: nn.Module, task: Task, path: Path | str) -> Artifact:
     if any(isinstance(m, nn.Module) and getattr(getattr(m, "form", None), "group", None) for m in owned.modules()):
         opset = max(opset, 21)
     proto = _convert(owned, example, opset)
+    rewrite(proto)
     pack(proto, widths)
     slim(proto)
     _sign(proto)

@@ -30,7 +30,7 @@ def pack(proto: Any, widths: dict[int, str]) -> None:
         packed = sum(padded[:, i].astype("uint8") << (bits * i) for i in range(per_byte))
         name = tensor.name
         tensor.data_type = getattr(TensorProto, kind)
-        tensor.raw_data = packed.astype("uint8").tobytes()  # type: ignore[union-attr]
+        tensor.raw_data = packed.astype("uint8").tobytes()
         tensor.name = f"{name}.packed"
         nodes.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.INT8))
     kept = list(proto.graph.node)

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
+_WINDOWS = ("Conv", "MaxPool", "AveragePool")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -13,8 +14,9 @@ def slim(proto: Any) -> None:
     """Strips ``proto`` (an ``onnx.ModelProto``) in place; it computes what it computed.
 
     The node that yields a module's output is named after it (``features.0``; of a module that is called more than once,
-    its last call), any other has no name, and all lose their traces. Tensors between nodes get the shortest names there are; the graph's inputs
-    keep theirs, its output is ``output`` (of several, ``output_0`` and so on). Doc strings and recorded shapes go.
+    its last call), any other has no name, and all lose their traces. Tensors between nodes get the shortest names there
+    are; the graph's inputs keep theirs, its output is ``output`` (of several, ``output_0`` and so on). Doc strings,
+    recorded shapes and attributes at their default go; equal constants are kept once.
     """
     last = {module_path(node): index for index, node in enumerate(proto.graph.node)}
     for index, node in enumerate(proto.graph.node):
@@ -22,7 +24,11 @@ def slim(proto: Any) -> None:
         node.name = path if last[path] == index else ""
         node.ClearField("doc_string")
         del node.metadata_props[:]
+    _drop_defaults(proto)
     graph = proto.graph
+    plain = not any(_subgraphs(node) for node in graph.node)
+    if plain:
+        _merge_constants(graph)
     del graph.value_info[:]
     del graph.metadata_props[:]
     graph.name = "g"
@@ -35,7 +41,7 @@ def slim(proto: Any) -> None:
         first = value.type.tensor_type.shape.dim[:1]
         if first and first[0].dim_param:
             first[0].dim_param = "batch"
-    if not any(_subgraphs(node) for node in graph.node):
+    if plain:
         _rename(graph)
 
 
@@ -50,6 +56,53 @@ def module_path(node: Any) -> str:
 
 def _subgraphs(node: Any) -> bool:
     return any(attribute.HasField("g") or len(attribute.graphs) > 0 for attribute in node.attribute)
+
+
+def _drop_defaults(proto: Any) -> None:
+    from onnx import defs
+
+    opset = next(entry.version for entry in proto.opset_import if not entry.domain)
+    for node in proto.graph.node:
+        if node.domain:
+            continue
+        schema = defs.get_schema(node.op_type, opset).attributes
+        # For these the schema tells the default in words only.
+        same = {"pads": 0, "strides": 1, "dilations": 1} if node.op_type in _WINDOWS else {}
+        for attribute in list(node.attribute):
+            known = schema.get(attribute.name)
+            default = (
+                known is not None
+                and known.default_value.type == attribute.type
+                and _value(attribute) == _value(known.default_value)
+            )
+            if default or (attribute.name in same and set(attribute.ints) <= {same[attribute.name]}):
+                node.attribute.remove(attribute)
+
+
+def _value(attribute: Any) -> bytes:
+    bare = type(attribute)()
+    bare.CopyFrom(attribute)
+    for field in ("name", "doc_string", "ref_attr_name"):
+        bare.ClearField(field)
+    return bytes(bare.SerializeToString())
+
+
+def _merge_constants(graph: Any) -> None:
+    """Zero points are mostly equal, and small models have more of them than of anything else."""
+    first: dict[tuple[int, tuple[int, ...], bytes], str] = {}
+    alias: dict[str, str] = {}
+    outputs = {value.name for value in graph.output}
+    for tensor in list(graph.initializer):
+        value = (tensor.data_type, tuple(tensor.dims), tensor.raw_data)
+        if not tensor.raw_data or tensor.name in outputs:
+            continue
+        if value in first:
+            alias[tensor.name] = first[value]
+            graph.initializer.remove(tensor)
+        else:
+            first[value] = tensor.name
+    for node in graph.node:
+        node.input[:] = [alias.get(name, name) for name in node.input]
 
 
 def _rename(graph: Any) -> None:

@@ -1,0 +1,88 @@
+"""Writing what torch exports in the forms for which the runtime has integer kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def rewrite(proto: Any) -> None:
+    """Rewrites two patterns of ``proto``, which still has its recorded shapes, in place; values stay what they were.
+
+    ``ReduceMean`` over all of space becomes ``GlobalAveragePool``, in front of whose rounding any change of shape is
+    moved. A stored weight that is transposed before a ``MatMul`` is stored transposed.
+    """
+    _global_average(proto.graph)
+    _transposed_weights(proto.graph)
+
+
+def _global_average(graph: Any) -> None:
+    from onnx import helper, numpy_helper
+
+    ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*graph.value_info, *graph.input, *graph.output)}
+    constants = {t.name: t for t in graph.initializer}
+    readers = _readers(graph)
+    nodes: list[Any] = []
+    after: dict[str, Any] = {}
+    for node in graph.node:
+        axes = constants.get(node.input[1]) if node.op_type == "ReduceMean" and len(node.input) > 1 else None
+        rank = ranks.get(node.input[0], 0) if node.op_type == "ReduceMean" else 0
+        if axes is None or rank < 3 or {int(a) % rank for a in numpy_helper.to_array(axes)} != set(range(2, rank)):
+            nodes.append(node)
+            continue
+        kept = all(a.i for a in node.attribute if a.name == "keepdims")
+        source, target = node.input[0], node.output[0]
+        node.op_type = "GlobalAveragePool"
+        del node.attribute[:]
+        node.input[:] = [source]
+        nodes.append(node)
+        if kept:
+            continue
+        users = readers.get(target, [])
+        squeeze = helper.make_node("Squeeze", [f"{target}.wide", axes.name], [target])
+        node.output[:] = [f"{target}.wide"]
+        squeeze.metadata_props.extend(node.metadata_props)
+        if len(users) == 1 and users[0].op_type == "QuantizeLinear":
+            # The rounding reads the average itself; its codes lose the empty dimensions.
+            (rounding,) = users
+            codes = rounding.output[0]
+            rounding.input[0], rounding.output[0] = f"{target}.wide", f"{codes}.wide"
+            squeeze.input[0], squeeze.output[0] = f"{codes}.wide", codes
+            after[f"{codes}.wide"] = squeeze
+        else:
+            nodes.append(squeeze)
+    del graph.node[:]
+    for node in nodes:
+        graph.node.append(node)
+        if node.output[0] in after:
+            graph.node.append(after[node.output[0]])
+
+
+def _transposed_weights(graph: Any) -> None:
+    from onnx import numpy_helper
+
+    tensors = {t.name: t for t in graph.initializer}
+    made = {node.output[0]: node for node in graph.node}
+    readers = _readers(graph)
+    for node in list(graph.node):
+        source = made.get(node.input[0]) if node.op_type == "Transpose" else None
+        if source is None or source.op_type != "DequantizeLinear" or source.input[0] not in tensors:
+            continue
+        codes = tensors[source.input[0]]
+        axis = [a for a in source.attribute if a.name == "axis"]
+        blocked = any(a.name == "block_size" for a in source.attribute)
+        if len(codes.dims) != 2 or blocked or len(readers[source.output[0]]) != 1 or len(readers[codes.name]) != 1:
+            continue
+        turned = numpy_helper.from_array(numpy_helper.to_array(codes).T.copy(), codes.name)
+        codes.CopyFrom(turned)
+        for attribute in axis:
+            attribute.i = 1 - attribute.i
+        source.output[0] = node.output[0]
+        graph.node.remove(node)
+
+
+def _readers(graph: Any) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            found.setdefault(name, []).append(node)
+    return found
