@@ -37,7 +37,8 @@ def conclude(evaluator: Evaluator, points: Sequence[Point], costs: Sequence[str]
     told = {"points": sorted(finished), "threads": evaluator.threads, "runtime": evaluator.runtime}
     if _read(mark) != told:
         done: set[str] = set()
-        wanted = base | {key for key in finished if _contends(known[key], [known[k] for k in finished], costs)}
+        stale = {key for key in finished if known[key].footprint.detail.get("threads") != evaluator.threads}
+        wanted = stale | base | {key for key in finished if _contends(known[key], [known[k] for k in finished], costs)}
         # The machine may be slower now than in the search, so what stayed out then may come in: until none does.
         while not wanted <= done:
             done |= wanted

@@ -19,6 +19,7 @@ from flyweight.core.point import Point
 from flyweight.core.serial import to_json
 from flyweight.core.store import Store
 from flyweight.core.task import Task
+from flyweight.deploy.runtimes.open import runtime_name
 from flyweight.measure.host import host
 from flyweight.search.candidate import Candidate, Strategy, Terms, plain
 from flyweight.search.clock import Clock, TimeUp, seconds
@@ -64,8 +65,9 @@ def optimize(
             f"BudgetError: max_drop={max_drop:g} can never be met. Give the quality that may be lost, ≥ 0."
         )
     clock = Clock(seconds(timeout))
+    runtime_name(runtime)  # an unknown one is told before the folder is made
     store = Store(out)
-    _claim(store, task)
+    _claim(store, task, runtime)
     evaluator = Evaluator(task, store, runtime, threads)
     chosen = strategy if strategy is not None else survey(seed=seed)
     terms = Terms(folder=store.folder, budgets=wanted)
@@ -141,7 +143,8 @@ def _fed(proposals: Iterable[Candidate]) -> Generator[Candidate, Point | None, N
     if isinstance(proposals, Generator):
         yield from proposals
     else:
-        yield from iter(proposals)
+        for candidate in proposals:  # noqa: UP028 (`yield from` would hand results to an iterator that takes none)
+            yield candidate
 
 
 def _points(evaluator: Evaluator, base: Candidate) -> tuple[Point, ...]:
@@ -154,22 +157,24 @@ def _baseline(evaluator: Evaluator, points: Iterable[Point]) -> Path | None:
     return next((evaluator.store.folder / p.path for p in points if p.baseline and p.path is not None), None)
 
 
-def _claim(store: Store, task: Task) -> None:
-    """Marks the folder as this task's; points of two tasks cannot be compared."""
+def _claim(store: Store, task: Task, runtime: str) -> None:
+    """Marks the folder as this task's in this runtime; points of two cannot be compared."""
     mark = store.folder / "task.json"
-    told = {"name": task.name, "key": recipe_keys((), task.model, task)[0]}
+    told = {"name": task.name, "key": recipe_keys((), task.model, task)[0], "runtime": runtime_name(runtime)}
     if not mark.exists():
         write_json(mark, told)
         return
     found: Any = read_json(mark)
     if found == told:
         return
-    other = found.get("name") if isinstance(found, dict) else found
-    if other != task.name:
-        raise StoreError(
-            f"StoreError: {store.folder} holds results of the task {other!r}, and this is {task.name!r}. "
-            "Choose another folder with --out."
-        )
+    for name in ("name", "runtime"):
+        other = found.get(name) if isinstance(found, dict) else found
+        if other != told[name]:
+            what = "task" if name == "name" else name
+            raise StoreError(
+                f"StoreError: {store.folder} holds results of the {what} {other!r}, and this is {told[name]!r}. "
+                "Choose another folder with --out."
+            )
     raise StoreError(
         f"StoreError: {store.folder} holds results of a task {task.name!r} whose data, code or initial weights were "
         "others, so they cannot be compared. Choose another folder with --out; or, if the weights are drawn anew each "
