@@ -7,10 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import TensorDataset
 
-from flyweight.core.task import Splits, Task
-from flyweight.learn.augment.erase import erase
-from flyweight.learn.augment.flip import flip
-from flyweight.learn.augment.translate import translate
+from flyweight.core.task import Augment, Splits, Task
 from flyweight.learn.optimizers import adam
 from flyweight.learn.train import Train
 from flyweight.models.survey_cnn import survey_cnn
@@ -25,6 +22,7 @@ def survey_task(
     held_back: int,
     calibrate: int,
     epochs: int,
+    augment: tuple[Augment, ...],
 ) -> Task:
     """A ten-class task of images ``(N, 28, 28)`` in 0…255 and labels ``(N,)``.
 
@@ -54,8 +52,8 @@ def survey_task(
         loss=cross_entropy,
         quality=accuracy,
         family=survey_cnn,
-        train=Train(epochs=epochs, optimizer=adam(lr=1e-3)),
-        augment=(flip(), translate(), erase()),
+        train=Train(epochs=epochs, optimizer=adam(lr=3e-3)),
+        augment=augment,
     )
 
 
