@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
+from flyweight.compress.quantize.aware import Aware
+from flyweight.compress.quantize.quantize import Quantize
 from flyweight.core.errors import FlyweightError, TaskError, TrainingError
 from flyweight.core.store import Store
 from flyweight.core.task import batches
@@ -294,6 +296,28 @@ def test_a_run_that_broke_off_ends_bitwise_the_same(fresh_task, tmp_path, optimi
     assert len(calls) == 10, "nothing was done twice but the step that broke"
     assert same(got, wanted)
     assert not got.training
+
+
+def test_a_quantization_aware_run_that_broke_off_ends_bitwise_the_same(tiny_task, tmp_path):
+    task = dataclasses.replace(tiny_task, fit=Fit(checkpoint_seconds=0))
+    model = Quantize(bits=8, aware=Aware(delay=0.25, freeze=0.6))(tiny_task.model, task)
+    train = Train(epochs=2)
+    wanted = train(model, task)
+    calls = []
+
+    def mortal(forward, batch):
+        calls.append(1)
+        if len(calls) in (4, 8):  # rounding has begun, and statistics stand still: what modules know beside buffers
+            raise Killed
+        return cross_entropy(forward, batch)
+
+    with Store(tmp_path / "store").working("key"):
+        for _ in range(2):
+            with pytest.raises(Killed):
+                train(model, dataclasses.replace(task, loss=mortal))
+        got = train(model, dataclasses.replace(task, loss=mortal))
+    assert len(calls) == 10
+    assert same(got, wanted)
 
 
 def test_checkpoints_are_for_the_very_same_run(fresh_task, tmp_path):

@@ -78,6 +78,7 @@ def _restore_model(model: nn.Module, kept: dict[str, Tensor], evaluated: set[str
             continue
         owner, _, leaf = name.rpartition(".")  # a buffer that came into being, or grew, in training
         model.get_submodule(owner)._buffers[leaf] = value.to(here[name].device if name in here else device)
+    model.load_state_dict(kept, strict=False)  # for the modules that read their buffers when they are loaded
     for name, module in model.named_modules():
         module.training = name not in evaluated
 
