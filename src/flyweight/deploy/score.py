@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from flyweight.core.errors import MetricError, TaskError, unknown_name
@@ -17,6 +14,7 @@ from flyweight.core.task import Forward, Task
 from flyweight.deploy.bootstrap import interval
 from flyweight.deploy.forward import as_forward
 from flyweight.deploy.recorded import Recorded
+from flyweight.deploy.still import still
 
 if TYPE_CHECKING:
     from flyweight.measure.session import Session
@@ -37,7 +35,7 @@ def score(model: Forward | Session, task: Task, split: str = "select", *, batch:
     dataset = getattr(task.data, split)
     if not len(dataset):
         raise TaskError(f"TaskError: the {split} split of task {task.name!r} is empty. Give it some examples.")
-    with _still(model), torch.no_grad():
+    with still(model):
         data = Recorded(_forward(model), dataset, batch, len(task.example))
         value = as_number(task.quality(data.forward, data), task, split)
         low, high = interval(value, data, lambda forward, drawn: as_number(task.quality(forward, drawn), task, split))
@@ -72,15 +70,3 @@ def _forward(model: Forward | Session) -> Forward:
     if not isinstance(model, nn.Module) and hasattr(model, "inputs") and hasattr(model, "outputs"):
         return as_forward(model)  # type: ignore[arg-type]
     return model
-
-
-@contextmanager
-def _still(model: Any) -> Iterator[None]:
-    modes = {m: m.training for m in model.modules()} if isinstance(model, nn.Module) else {}
-    try:
-        for module in modes:
-            module.training = False
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training

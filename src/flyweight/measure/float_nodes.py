@@ -33,6 +33,11 @@ def float_nodes(graph: Graph) -> tuple[str, ...] | None:
     types = {node.op_type for node in graph.nodes}
     if not types & ({"QuantizeLinear", "DequantizeLinear"} | _INTEGER):
         return None
+    return tuple(f"{node.op_type} {node.name!r}" for node in floating_nodes(graph))
+
+
+def floating_nodes(graph: Graph) -> list[Any]:
+    """The nodes that :func:`float_nodes` names: in a float graph, all that compute."""
     readers: dict[str, list[Any]] = defaultdict(list)
     for node in graph.nodes:
         for name in node.input:
@@ -47,14 +52,14 @@ def float_nodes(graph: Graph) -> tuple[str, ...] | None:
             read = set(_read(node, graph))
             through = node.op_type in _THROUGH
             if not read or not read <= codes | (sums if through else set()):
-                found.append(f"{node.op_type} {node.name!r}")
+                found.append(node)
             elif through:
                 (codes if read <= codes else sums).update(node.output)
             elif node.op_type in _PRODUCTS or _rounded(node, readers):
                 sums.update(node.output)
             else:
-                found.append(f"{node.op_type} {node.name!r}")
-    return tuple(found)
+                found.append(node)
+    return found
 
 
 def _read(node: Any, graph: Graph) -> list[str]:
