@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,10 @@ import flyweight as fw
 from flyweight.core.task import batches
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_model.py"
+
+
+def _first_two(task, terms=None):
+    return itertools.islice(fw.survey(widths=(0.5,))(task, terms), 2)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +57,8 @@ def test_it_uses_public_names_only():
 
 def test_a_frontier_of_it(task, tmp_path):
     short = dataclasses.replace(task, train=dataclasses.replace(task.train, epochs=1))
-    frontier = fw.optimize(short, out=tmp_path / "run", strategy=fw.survey(widths=(0.5, 1.0)))
+    frontier = fw.optimize(short, out=tmp_path / "run", strategy=_first_two)
+    assert len(frontier.points) == 3
     assert [p.failure for p in frontier.points if p.failure] == []
     assert {p.bits for p in frontier.points} == {8, 32}
     ready = {p.label: p for p in frontier.points}
