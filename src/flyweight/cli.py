@@ -199,7 +199,7 @@ def doctor(options: Any) -> int:
     return 0
 
 
-_EXTRAS = {"openvino": "openvino", "zeus": "energy", "pandas": "notebook"}
+_EXTRAS = {"openvino": "openvino", "pandas": "notebook"}
 """Modules that are looked for, and the extra that brings each."""
 
 _COMMANDS: dict[str, tuple[Callable[[Any], int], str]] = {
