@@ -6,6 +6,8 @@ Names are loaded when they are first used, so ``import flyweight`` itself costs 
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -80,3 +82,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES})
+
+
+class _Package(ModuleType):
+    """This package. A room is never put where a public function of its name stands (``measure``).
+
+    Importing ``flyweight.measure.graph`` would else set ``flyweight.measure`` to the room, which ``from`` imports still
+    reach.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

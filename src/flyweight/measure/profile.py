@@ -23,4 +23,5 @@ def time_by_op(session: Session, arrays: Sequence[Array], call_ms: float) -> dic
     total = sum(times.values())
     if not total > 0:
         return {}
-    return {op: round(time / total, 4) for op, time in sorted(times.items(), key=lambda item: -item[1])}
+    shares = {op: round(time / total, 4) for op, time in sorted(times.items(), key=lambda item: -item[1])}
+    return {op: share for op, share in shares.items() if share}
