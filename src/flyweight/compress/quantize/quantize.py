@@ -58,7 +58,7 @@ class Quantize(Step):
                 )
 
     def edit(self, model: nn.Module, task: Task) -> nn.Module:
-        edited = self._structure(model, task)
+        edited = self._structure(model, task).train(model.training)
         if self.activations is not None:
             calibrate_(edited, task, self.ranges)
         return edited

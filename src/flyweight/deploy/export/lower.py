@@ -19,10 +19,17 @@ from flyweight.surgery.walk import replace_
 
 @dataclass
 class Lowered:
-    """What :func:`lower_` stored: weights by their bits, and the layers left in float."""
+    """What :func:`lower_` stored.
+
+    ``weights`` counts them by their bits; ``floats`` names the modules whose weights stay float; ``groups`` says if
+    weights have a scale a group, ``activations`` if some are rounded, ``clipped`` if to fewer than 8 bits.
+    """
 
     weights: dict[int, int] = field(default_factory=dict)
     floats: list[str] = field(default_factory=list)
+    groups: bool = False
+    activations: bool = False
+    clipped: bool = False
 
     @property
     def bits(self) -> int:
@@ -41,6 +48,8 @@ def lower_(model: nn.Module) -> Lowered:
     told = Lowered()
     for name, module in list(model.named_modules()):
         if isinstance(module, Requantize):
+            told.activations = True
+            told.clipped |= module.codes.bits < 8
             replace_(model, name, _Rounding(module))
         elif isinstance(module, IntegerLayer):
             form = stored_form(module.layer)
@@ -67,6 +76,7 @@ def _count(told: Lowered, form: Any) -> None:
     bits = form.bits if isinstance(form, Codes) else 32
     values = form.codes if isinstance(form, Codes) else form.values
     told.weights[bits] = told.weights.get(bits, 0) + values.numel()
+    told.groups |= isinstance(form, Codes) and form.group is not None
 
 
 def _operation(name: str, inputs: Sequence[Tensor], dtype: torch.dtype, shape: Any, **attributes: int) -> Tensor:
@@ -154,7 +164,7 @@ class _Layer(nn.Module):
             self.geometry = geometry
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = self.stored()
+        weight = self.stored.forward()  # no call, for the node of the weight should be the layer's
         if self.linear:
             return F.linear(x, weight, self.bias)
         result: Tensor = self.geometry._conv_forward(x, weight, self.bias)

@@ -21,14 +21,16 @@ from flyweight.core.artifact import Artifact
 from flyweight.core.atomic import atomic_path
 from flyweight.core.errors import ExportError
 from flyweight.core.task import Task
-from flyweight.deploy.export.lower import lower_
+from flyweight.deploy.export.lower import Lowered, lower_
 from flyweight.deploy.export.pack import pack
 from flyweight.deploy.export.rewrite import rewrite
 from flyweight.deploy.export.slim import slim
 
 OPSET = 18
+"""The oldest that has all we write, so that the most runtimes read it; see ``_SINCE`` for what asks for more."""
+
 _NARROW = {2: "INT2", 3: "INT4", 4: "INT4"}
-_SINCE = {"INT4": 21, "INT2": 25}
+_SINCE = {"INT4": 21, "groups": 21, "INT2": 25}
 
 
 def export_onnx(model: nn.Module, task: Task, path: Path | str) -> Artifact:
@@ -43,17 +45,33 @@ def export_onnx(model: nn.Module, task: Task, path: Path | str) -> Artifact:
     example = tuple(_several(t.detach().cpu()) for t in task.example)
     told = lower_(owned)
     widths = {bits: kind for bits, kind in _NARROW.items() if bits in told.weights}
-    opset = max([OPSET, *(_SINCE[kind] for kind in widths.values())])
-    if any(isinstance(m, nn.Module) and getattr(getattr(m, "form", None), "group", None) for m in owned.modules()):
-        opset = max(opset, 21)
+    opset = max([OPSET, *(_SINCE[kind] for kind in widths.values()), _SINCE["groups"] if told.groups else 0])
     proto = _convert(owned, example, opset)
-    rewrite(proto)
+    rewrite(proto, integers=told.activations)
     pack(proto, widths)
     slim(proto)
     _sign(proto)
     with atomic_path(path) as temporary:
         temporary.write_bytes(proto.SerializeToString())
-    return Artifact(path=path, format="onnx", bits=told.bits)
+    return Artifact(path=path, format="onnx", bits=told.bits, notes=_notes(told, widths))
+
+
+def _notes(told: Lowered, widths: dict[int, str]) -> tuple[str, ...]:
+    notes = []
+    quantized = sorted(bits for bits in told.weights if bits < 32)
+    for bits in quantized:
+        kind = widths.get(bits, "INT8")
+        if kind != f"INT{bits}":
+            notes.append(f"weights of {bits} bits are stored as {kind.lower()}, the narrowest type there is for them")
+    if quantized and told.floats:
+        notes.append(f"left in float: {', '.join(told.floats)}")
+    if told.clipped:
+        notes.append(
+            "activations below 8 bits are clipped in float: the runtime's integer kernels are not used for them"
+        )
+    if quantized and not told.activations:
+        notes.append("weights alone are quantized: the file is smaller, the arithmetic is float")
+    return tuple(notes)
 
 
 def _several(tensor: Tensor) -> Tensor:

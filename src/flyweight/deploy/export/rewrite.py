@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 
-def rewrite(proto: Any) -> None:
+def rewrite(proto: Any, integers: bool) -> None:
     """Rewrites two patterns of ``proto``, which still has its recorded shapes, in place; values stay what they were.
 
     ``ReduceMean`` over all of space becomes ``GlobalAveragePool``, in front of whose rounding any change of shape is
-    moved. A stored weight that is transposed before a ``MatMul`` is stored transposed.
+    moved. With ``integers``, where activations are integers too, a stored weight that is transposed before a ``MatMul``
+    is stored transposed.
     """
     _global_average(proto.graph)
-    _transposed_weights(proto.graph)
+    if integers:
+        # Not for weights alone: there the runtime would take a kernel that rounds activations, unasked.
+        _transposed_weights(proto.graph)
 
 
 def _global_average(graph: Any) -> None:

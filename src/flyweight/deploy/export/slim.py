@@ -13,15 +13,15 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 def slim(proto: Any) -> None:
     """Strips ``proto`` (an ``onnx.ModelProto``) in place; it computes what it computed.
 
-    The node that yields a module's output is named after it (``features.0``; of a module that is called more than once,
-    its last call), any other has no name, and all lose their traces. Tensors between nodes get the shortest names there
-    are; the graph's inputs keep theirs, its output is ``output`` (of several, ``output_0`` and so on). Doc strings,
-    recorded shapes and attributes at their default go; equal constants are kept once.
+    The last node of a module, if it is the module's own and not of one inside, is named after it (``features.0``): that
+    node yields the module's output. Any other has no name, and all lose their traces. Tensors between nodes get the
+    shortest names there are; the graph's inputs keep theirs, its output is ``output`` (of several, ``output_0`` and so
+    on). Doc strings, recorded shapes and attributes at their default go; equal constants are kept once.
     """
-    last = {module_path(node): index for index, node in enumerate(proto.graph.node)}
+    paths = [module_path(node) for node in proto.graph.node]
+    last = {inside: index for index, path in enumerate(paths) for inside in _up(path)}
     for index, node in enumerate(proto.graph.node):
-        path = module_path(node)
-        node.name = path if last[path] == index else ""
+        node.name = paths[index] if last.get(paths[index]) == index else ""
         node.ClearField("doc_string")
         del node.metadata_props[:]
     _drop_defaults(proto)
@@ -50,8 +50,15 @@ def module_path(node: Any) -> str:
     for entry in node.metadata_props:
         if entry.key == "pkg.torch.onnx.name_scopes":
             scopes = ast.literal_eval(entry.value)
-            return str(scopes[-2]) if len(scopes) > 1 else ""
+            path = str(scopes[-2]) if len(scopes) > 1 else ""
+            return path.partition("parametrizations.")[0].rstrip(".")
     return ""
+
+
+def _up(path: str) -> Iterator[str]:
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
 
 
 def _subgraphs(node: Any) -> bool:
@@ -103,6 +110,10 @@ def _merge_constants(graph: Any) -> None:
             first[value] = tensor.name
     for node in graph.node:
         node.input[:] = [alias.get(name, name) for name in node.input]
+    read = outputs.union(*(node.input for node in graph.node))
+    for tensor in list(graph.initializer):
+        if tensor.name not in read:
+            graph.initializer.remove(tensor)
 
 
 def _rename(graph: Any) -> None:
