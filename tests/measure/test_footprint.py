@@ -60,6 +60,9 @@ def test_the_details_explain(found: dict[str, Footprint]) -> None:
     assert detail["runtime"].startswith("onnxruntime ")
     assert detail["probe_had_torch"] is False
     assert detail["float_nodes"] == ["Softmax 'softmax'"]
+    assert detail["float_ops"] == ["Softmax"]
+    assert 0 < detail["empty_call_ms"] < found["integer"].latency_ms
+    assert found["small"].detail["zero_share"] == round((8 + 5) / found["small"].parameters, 4)  # the biases
     assert detail["n"] > 5
     assert 0.99 < sum(detail["time_by_op"].values()) < 1.01
     assert {"QLinearConv", "Softmax"} <= set(detail["time_by_op"])

@@ -12,7 +12,7 @@ import onnx_files
 from flyweight.core.errors import ArtifactError
 from flyweight.measure.float_nodes import float_nodes
 from flyweight.measure.graph import read_graph
-from flyweight.measure.parameters import parameters, weight_bytes
+from flyweight.measure.parameters import parameters, weight_bytes, zero_share
 from flyweight.measure.size import gzip_bytes, size_bytes
 
 
@@ -49,10 +49,17 @@ def test_a_weight_used_twice_counts_once_and_settings_do_not(tmp_path: Path) -> 
     assert parameters(read_graph(path)) == 16
 
 
-def test_four_bit_weights_take_half_a_byte(tmp_path: Path) -> None:
+def test_zeros_are_counted_in_weights_alone(tmp_path: Path) -> None:
     graph = read_graph(onnx_files.quantized_net(tmp_path / "q.onnx"))
-    graph.constants["w"].data_type = onnx.TensorProto.INT4
-    assert weight_bytes(graph) == 8 * 27 // 2 + 4 * 8 + 5 * 8
+    codes = [onnx.numpy_helper.to_array(graph.constants[n]) for n in ("w", "b", "v")]
+    assert zero_share(graph) == pytest.approx(sum((c == 0).sum() for c in codes) / parameters(graph))
+
+
+@pytest.mark.parametrize(("kind", "per_byte"), [("INT4", 2), ("UINT4", 2), ("INT2", 4)])
+def test_narrow_weights_share_bytes(tmp_path: Path, kind: str, per_byte: int) -> None:
+    graph = read_graph(onnx_files.quantized_net(tmp_path / "q.onnx"))
+    graph.constants["w"].data_type = getattr(onnx.TensorProto, kind)
+    assert weight_bytes(graph) == 8 * 27 // per_byte + 4 * 8 + 5 * 8
 
 
 def test_weights_outside_the_file_belong_to_its_size(tmp_path: Path) -> None:
@@ -63,6 +70,7 @@ def test_weights_outside_the_file_belong_to_its_size(tmp_path: Path) -> None:
     assert [f.name for f in graph.files] == ["out.onnx", "out.bin"]
     assert size_bytes(graph.files) > inside.stat().st_size
     assert parameters(graph) == parameters(read_graph(inside))
+    assert zero_share(graph) is None
     (tmp_path / "out.bin").unlink()
     with pytest.raises(ArtifactError, match=r"its weights lie in 'out\.bin' beside it, which is missing"):
         read_graph(outside)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from flyweight.core.errors import FlyweightError
 from flyweight.core.footprint import Footprint
 from flyweight.measure.child import Answer, ask
+from flyweight.measure.empty import write_empty
 from flyweight.measure.float_nodes import float_nodes
 from flyweight.measure.graph import read_graph
 from flyweight.measure.host import host
 from flyweight.measure.inputs import write_inputs
 from flyweight.measure.latency import Latency, speedup
 from flyweight.measure.macs import macs
-from flyweight.measure.parameters import parameters, weight_bytes
+from flyweight.measure.parameters import parameters, weight_bytes, zero_share
 from flyweight.measure.size import gzip_bytes, size_bytes
 
 if TYPE_CHECKING:
@@ -92,8 +93,9 @@ def footprints(
         if inputs is not None:
             given = f"{folder}/inputs.npz"
             write_inputs(inputs, given)
+        empty = write_empty(Path(folder) / "empty.onnx")
         for start in range(0, len(files), _TOGETHER):
-            _timed(sheets[start : start + _TOGETHER], base, bench, given)
+            _timed(sheets[start : start + _TOGETHER], base, bench, given, str(empty))
         for sheet in sheets:
             _opened(sheet, bench, given)
     about = host()
@@ -147,21 +149,25 @@ def _counted(path: Path, batch: int) -> _Sheet:
         "weight_bytes": stored,
         "graph_bytes": size - stored,
     }
+    zeros = zero_share(graph)
+    if zeros is not None:
+        sheet.detail["zero_share"] = round(zeros, 4)
     left = float_nodes(graph)
     if left is not None:
         sheet.detail["float_nodes"] = list(left)
+        sheet.detail["float_ops"] = list(dict.fromkeys(name.partition(" ")[0] for name in left))
     return sheet
 
 
-def _timed(sheets: Sequence[_Sheet], base: Path | None, bench: Bench, inputs: str | None) -> None:
+def _timed(sheets: Sequence[_Sheet], base: Path | None, bench: Bench, inputs: str | None, empty: str) -> None:
     paths = [s.path for s in sheets]
     extra = [base] if base is not None and base not in paths else []
     all_paths = [*paths, *extra]
-    answer = bench.ask("latency", inputs, len(all_paths), paths=[str(p) for p in all_paths])
+    answer = bench.ask("latency", inputs, len(all_paths), paths=[str(p) for p in all_paths], empty=empty)
     if answer.found is None:
         if len(sheets) > 1:  # one of them may have taken the others with it
             for sheet in sheets:
-                _timed([sheet], base, bench, inputs)
+                _timed([sheet], base, bench, inputs, empty)
             return
         sheets[0].missing(answer.why, "latency_ms", "latency_iqr_ms", "latency_p90_ms", "speedup")
         sheets[0].missing(f"not tried: {answer.why}", "energy_mj")
@@ -182,6 +188,7 @@ def _timed(sheets: Sequence[_Sheet], base: Path | None, bench: Bench, inputs: st
             "n": found.n,
             "rounds_ms": list(found.rounds_ms),
             "time_by_op": model["time_by_op"],
+            "empty_call_ms": answer.found["empty_call_ms"],
             "probe_had_torch": answer.about["torch"],
         }
         if reference is None:

@@ -28,6 +28,9 @@ _SETTINGS: dict[str, tuple[int, ...]] = {
 _INDICES = {"INT64", "INT16", "UINT16", "UINT32", "UINT64", "BOOL", "STRING"}
 """Types of shapes, axes and indices; weights are floats, or codes of at most 8 bits with int32 biases."""
 
+_NARROW = {"INT4": 4, "INT2": 2}
+"""Types of which several share a byte."""
+
 
 def parameters(graph: Graph) -> int:
     """The weights and biases stored, each once however often it is used.
@@ -44,14 +47,26 @@ def weight_bytes(graph: Graph) -> int:
 
     total = 0
     for name in weights(graph):
-        kind = onnx.TensorProto.DataType.Name(graph.constants[name].data_type)
-        bits = (
-            4
-            if kind.endswith("INT4")
-            else 8 * onnx.helper.tensor_dtype_to_np_dtype(graph.constants[name].data_type).itemsize
-        )
+        kind = graph.constants[name].data_type
+        narrow = _NARROW.get(onnx.TensorProto.DataType.Name(kind).removeprefix("U"))
+        bits = narrow or 8 * onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize
         total += -(-graph.elements(name) * bits // 8)
     return total
+
+
+def zero_share(graph: Graph) -> float | None:
+    """The share of the weights that are 0; None where they lie outside the file, and for a file without any.
+
+    Codes count, and code 0 stands for 0: the zero-points of weights are 0 wherever integer kernels are quick.
+    """
+    import numpy as np
+    from onnx import TensorProto, numpy_helper
+
+    tensors = [graph.constants[name] for name in weights(graph)]
+    if not tensors or any(t.data_location == TensorProto.EXTERNAL for t in tensors):
+        return None
+    arrays = [numpy_helper.to_array(t) for t in tensors]
+    return 1 - sum(int(np.count_nonzero(a)) for a in arrays) / max(1, sum(a.size for a in arrays))
 
 
 def weights(graph: Graph) -> Iterator[str]:

@@ -27,6 +27,9 @@ from flyweight.measure.session import Port
 if TYPE_CHECKING:
     from flyweight.measure.session import Array, Session
 
+_EMPTY_SECONDS = 0.03
+"""Timing of a call that computes nothing: microseconds each, so thousands."""
+
 _CALLS = 3
 """Calls after which memory has reached its peak: arenas grow in the first."""
 
@@ -50,8 +53,11 @@ def _latency(request: Mapping[str, Any]) -> dict[str, Any]:
     opened = [_open(request, path) for path in request["paths"]]
     inputs = [_inputs(request, session) for session in opened]
     times = latency([_call(s, a) for s, a in zip(opened, inputs, strict=True)], request["seconds"])
+    nothing = _open(request, request["empty"])
+    (empty,) = latency([_call(nothing, make_inputs(nothing.inputs))], _EMPTY_SECONDS)
     counter, why = find_counter(opened[0].device, request.get("meter"))
     return {
+        "empty_call_ms": empty.median_ms,
         "runtime": opened[0].runtime,
         "counter": counter.name if counter else None,
         "no_counter": why,
