@@ -29,21 +29,20 @@ _DROPOUTS: dict[Any, type[nn.Module]] = {
 def trace(model: nn.Module, exclude: Sequence[str] = ()) -> fx.GraphModule:
     """``model`` as a graph of its torch.nn modules, sharing their parameters; it still has two modes.
 
-    Modules that a glob of ``exclude`` matches stay whole. ``F.dropout(x, training=self.training)`` becomes a module,
-    and a module without parameters that acts otherwise in training than in evaluation stays whole. Raises
+    Modules that a glob of ``exclude`` matches stay whole, and so do those without parameters where they cannot be traced
+    or act otherwise in training than in evaluation. ``F.dropout(x, training=self.training)`` becomes a module. Raises
     :class:`UnsupportedError`, naming module and line, where the code cannot be traced.
     """
     opaque = matching(model, exclude)
     modes = {module: module.training for module in model.modules()}
     try:
-        evaluated = _traced(model, opaque, train=False)
-        trained = _traced(model, opaque, train=True)
-        if _form(evaluated) != _form(trained):
-            opaque |= _bare(model)
-            evaluated = _traced(model, opaque, train=False)
-            trained = _traced(model, opaque, train=True)
-        if _form(evaluated) != _form(trained):
-            raise UnsupportedError(_two_faced(model, evaluated, trained))
+        try:
+            evaluated, trained = _both(model, opaque)
+        except UnsupportedError:
+            bare = _bare(model) - opaque
+            if not bare:
+                raise
+            evaluated, trained = _both(model, opaque | bare)
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -73,6 +72,14 @@ class _Tracer(fx.Tracer):
         result = super().call_module(m, forward, args, kwargs)
         self.path.pop()  # not in a finally: after an error the path tells where it happened
         return result
+
+
+def _both(model: nn.Module, opaque: set[str]) -> tuple[fx.Graph, fx.Graph]:
+    evaluated = _traced(model, opaque, train=False)
+    trained = _traced(model, opaque, train=True)
+    if _form(evaluated) != _form(trained):
+        raise UnsupportedError(_two_faced(model, evaluated, trained))
+    return evaluated, trained
 
 
 def _traced(model: nn.Module, opaque: set[str], train: bool) -> fx.Graph:

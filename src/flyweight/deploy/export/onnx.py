@@ -63,6 +63,8 @@ def _notes(told: Lowered, widths: dict[int, str]) -> tuple[str, ...]:
         kind = widths.get(bits, "INT8")
         if kind != f"INT{bits}":
             notes.append(f"weights of {bits} bits are stored as {kind.lower()}, the narrowest type there is for them")
+        if kind == "INT2":
+            notes.append(f"int2 came with opset {_SINCE[kind]}: runtimes older than ONNX Runtime 1.31 may not open it")
     if quantized and told.floats:
         notes.append(f"left in float: {', '.join(told.floats)}")
     if told.clipped:

@@ -80,6 +80,8 @@ def _open(path: Path, threads: int, profile: str | None = None) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
+    # A product with weights of few bits would round its float operand to int8, unasked: 0.5 % off. 1: float32.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = profile

@@ -1,0 +1,57 @@
+import pytest
+import torch
+from torch import nn
+
+from flyweight.core.errors import UnknownNameError
+from flyweight.surgery.walk import matching, replace_, walk, within
+
+
+def net():
+    return nn.Sequential(
+        *(nn.Linear(2, 3), nn.Sequential(nn.Linear(3, 4), nn.ReLU())),
+        nn.ModuleDict({"head": nn.Linear(4, 5), "other": nn.Conv1d(1, 1, 1)}),
+    )
+
+
+def test_walk_finds_kinds_and_leaves_out_what_globs_cover():
+    model = net()
+    assert [n for n, _ in walk(model, (nn.Linear,))] == ["0", "1.0", "2.head"]
+    assert [n for n, _ in walk(model, (nn.Linear, nn.Conv1d), exclude=("1", "*.head"))] == ["0", "2.other"]
+    assert [n for n, _ in walk(model, (nn.Linear,), exclude=("1.*", "0"))] == ["2.head"]
+
+
+def test_a_name_lies_within_itself_and_its_parents_only():
+    assert within("a.b.c", {"a.b"})
+    assert within("a.b", {"a.b"})
+    assert not within("a.bc", {"a.b"})
+    assert not within("a", {"a.b"})
+
+
+def test_a_glob_that_matches_nothing_gets_the_nearest_name():
+    with pytest.raises(UnknownNameError, match=r"no module of Sequential matches '2.haed'. Did you mean '2.head'\?"):
+        matching(net(), ("2.haed",))
+    with pytest.raises(UnknownNameError, match="matches 'x'"):
+        list(walk(net(), exclude=("x",)))
+
+
+def test_replace_puts_a_module_in_place():
+    model = net()
+    new = nn.Identity()
+    replace_(model, "1.0", new)
+    assert model[1][0] is new
+    replace_(model, "2.head", new)
+    assert model[2]["head"] is new
+
+
+def test_replace_knows_every_name_of_a_shared_module():
+    shared = nn.Linear(2, 2)
+    model = nn.Sequential(shared, shared)
+    replace_(model, "1", nn.Identity())
+    assert model[0] is shared
+    assert torch.equal(model(torch.ones(1, 2)), shared(torch.ones(1, 2)))
+
+
+@pytest.mark.parametrize("name", ["", "1.9", "2.haed"])
+def test_replacing_what_is_not_there_is_refused(name):
+    with pytest.raises(UnknownNameError, match=f"there is no module of Sequential {name!r}"):
+        replace_(net(), name, nn.Identity())
