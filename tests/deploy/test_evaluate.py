@@ -23,7 +23,8 @@ def test_the_function_is_found_whatever_was_imported_before(first: str) -> None:
         "assert callable(fw.measure), fw.measure\n"
         "assert graph.read_graph\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_artifacts_and_paths(tmp_path: Path) -> None:
