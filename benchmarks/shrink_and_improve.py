@@ -53,7 +53,7 @@ class Plan:
     grow: float
     teachers: int
     temperature: float
-    augment: str
+    decay: float
     out: str
 
     def recipe(self, job: Job, task: Any) -> tuple[Any, ...]:
@@ -64,17 +64,30 @@ class Plan:
 
     def train(self, job: Job, task: Any, epochs: int, lr: float) -> Any:
         """The training of ``job``'s arm: the same schedule for every arm."""
-        from flyweight import Resize, Train, adam, distilled
+        from flyweight import distilled
 
-        augment = task.augment if "augmented" in job.arm else ()
-        train = Train(epochs, adam(lr=lr, weight_decay=0.02), None, augment, self.batch_size, job.seed)
+        train = self.plain(job.width, job.seed, task, epochs, lr)
+        if "augmented" not in job.arm:
+            train = replace(train, augment=())
         if "distilled" not in job.arm:
             return train
-        teacher = replace(
-            train, epochs=self.epochs, optimizer=replace(train.optimizer, lr=self.lr), augment=task.augment
-        )
-        teachers = tuple((Resize(self.grow, seed=s), replace(teacher, seed=s)) for s in range(self.teachers))
+        teachers = tuple(self.teacher(seed, task) for seed in range(self.teachers))
         return replace(train, loss=distilled(temperature=self.temperature, teachers=teachers))
+
+    def teacher(self, seed: int, task: Any) -> tuple[Any, ...]:
+        """One teacher: the grown network, augmented; the cell of that width and seed, where the grid has it."""
+        from flyweight import Resize
+
+        return (Resize(self.grow, seed=seed), self.plain(self.grow, seed, task, self.epochs, self.lr))
+
+    def plain(self, width: float, seed: int, task: Any, epochs: int, lr: float) -> Any:
+        """The one schedule, with the survey's augmentation: random erasing for the largest networks alone."""
+        from flyweight import Train, adam
+        from flyweight.learn.augment.erase import erase
+
+        optimizer = adam(lr=lr, weight_decay=self.decay)
+        augment = tuple(a for a in task.augment if width >= 1 or not isinstance(a, erase))
+        return Train(epochs, optimizer, None, augment, self.batch_size, seed)
 
     def quantized(self, job: Job, task: Any) -> tuple[Any, ...]:
         """The int8 recipe of ``job``: the float one, then quantization-aware training with the arm's own loss."""
@@ -84,28 +97,15 @@ class Plan:
         return (*self.recipe(job, task), Quantize(bits=8, aware=Aware()), tune)
 
 
-def make_task(plan: Plan) -> Any:
-    """The task, with the augmentation that ``plan`` names."""
-    from flyweight import load_task
-    from flyweight.learn.augment.erase import erase
-    from flyweight.learn.augment.flip import flip
-    from flyweight.learn.augment.translate import translate
-
-    task = load_task(plan.task)
-    if plan.augment == "strong":
-        return replace(task, augment=(flip(), translate(), erase()))
-    return task
-
-
 def cell(plan: Plan, job: Job) -> list[dict[str, Any]]:
     """The rows of one cell: float and int8."""
-    from flyweight import Store, run
-    from flyweight.deploy.evaluate import score
+    from flyweight import Store, load_task, run
+    from flyweight.deploy.score import score
     from flyweight.deploy.export.onnx import export_onnx
     from flyweight.deploy.parity import check_parity
     from flyweight.deploy.runtimes.open import open_artifact
 
-    task, store = make_task(plan), Store(plan.out)
+    task, store = load_task(plan.task), Store(plan.out)
     rows = []
     for bits, recipe in ((32, plan.recipe(job, task)), (8, plan.quantized(job, task))):
         start = time.time()
@@ -135,7 +135,7 @@ def _start(counter: Any, gpus: int) -> None:
         counter.value += 1
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(index % gpus)
-    os.environ.setdefault("FLYWEIGHT_PROGRESS", "0")
+    os.environ.setdefault("NO_PROGRESS", "1")
     import torch
 
     torch.set_num_threads(1 if gpus else (os.cpu_count() or 1))
@@ -152,8 +152,7 @@ def _work(given: tuple[Plan, Job]) -> tuple[Job, list[dict[str, Any]], str | Non
 def execute(plan: Plan, jobs: list[Job], workers: int, deadline: float) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Rows of every job, kept ones read back; and what could not be run, with the reason."""
     folder = Path(plan.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder.parent / f"{folder.name}-rows").mkdir(exist_ok=True)
+    (folder.parent / f"{folder.name}-rows").mkdir(parents=True, exist_ok=True)
     kept = {job: folder.parent / f"{folder.name}-rows" / f"{job.name}.json" for job in jobs}
     rows: list[dict[str, Any]] = [r for path in kept.values() if path.exists() for r in json.loads(path.read_text())]
     todo = [job for job in jobs if not kept[job].exists()]
@@ -207,7 +206,7 @@ def main() -> None:
     parser.add_argument("--grow", type=float, default=1.4, help="width of the teachers")
     parser.add_argument("--teachers", type=int, default=1, help="how many teachers are averaged")
     parser.add_argument("--temperature", type=float, default=4.0)
-    parser.add_argument("--augment", choices=("task", "strong"), default="strong")
+    parser.add_argument("--decay", type=float, default=0.2, help="decoupled weight decay")
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=600.0, help="stop after this long; what is done is kept")
@@ -233,8 +232,8 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
         args.task, args.widths, args.seeds, args.epochs, args.tune_epochs = "fashion-mini", "0.25,1.0", 1, 3, 1
         args.batch_size, args.out = 128, f"{args.out}-quick"
     plan = Plan(
-        args.task, args.epochs, args.tune_epochs, args.batch_size, args.lr, args.grow, args.teachers, args.temperature,
-        args.augment, args.out,
+        task=args.task, epochs=args.epochs, tune_epochs=args.tune_epochs, batch_size=args.batch_size, lr=args.lr,
+        grow=args.grow, teachers=args.teachers, temperature=args.temperature, decay=args.decay, out=args.out,
     )  # fmt: skip
     widths, arms = [float(w) for w in args.widths.split(",")], args.arms.split(",")
     jobs = [Job(w, a, s) for w in widths for a in arms for s in range(args.seeds)]
