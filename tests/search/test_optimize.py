@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import tiny
-from arms import few, learner
+from arms import counted, few, learner
 from flyweight.core import atomic
 from flyweight.core.errors import (
     BudgetError,
@@ -27,7 +27,6 @@ from flyweight.core.errors import (
     TaskError,
     UnknownNameError,
 )
-from flyweight.core.footprint import Footprint
 from flyweight.core.frontier import Frontier
 from flyweight.core.point import Point
 from flyweight.core.task import Task
@@ -41,7 +40,9 @@ from flyweight.search.optimize import optimize
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Frontier]:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("run") / "out"
-    return folder, optimize(tiny.fresh_task(), folder, strategy=few)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("flyweight.search.conclude._THOROUGH", 0.1)
+        return folder, optimize(tiny.fresh_task(), folder, strategy=few)
 
 
 @pytest.fixture
@@ -70,12 +71,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counts bytes and measures nothing, for tests of something else: a child process a file takes its second."""
-
-    def counted(paths: list[Path], **options: Any) -> list[Footprint]:
-        detail = {"threads": options["threads"]}
-        return [Footprint(size_bytes=path.stat().st_size, latency_ms=1.0, detail=detail) for path in paths]
-
+    """For tests of something else: a child process a file takes its second."""
     monkeypatch.setattr(evaluating, "footprints", counted)
 
 

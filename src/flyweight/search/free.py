@@ -40,8 +40,7 @@ class free:
         """Candidates, each chosen in the light of the points before it."""
         study = Study(terms, self.sampler, self.seed)
         study.recover()
-        while study.started < self.trials:
-            trial = study.ask()
+        while (trial := study.ask(self.trials)) is not None:
             try:
                 candidate = self.space(trial, task)
             except FlyweightError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import warnings
 from typing import Any
@@ -29,7 +30,8 @@ class Study:
         from optuna.storages.journal import JournalFileBackend, JournalStorage
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.costs, self.budgets, self.sampler, self.seed = terms.costs, terms.budgets, sampler, seed
+        self.folder, self.costs, self.budgets = terms.folder, terms.costs, terms.budgets
+        self.sampler, self.seed = sampler, seed
         storage = JournalStorage(JournalFileBackend(str(terms.folder / "trials.journal")))
         # Constraints are stored with a trial when it is told, so other budgets are another study.
         name = " ".join(("quality", *self.costs, *map(str, self.budgets)))
@@ -65,14 +67,19 @@ class Study:
         with contextlib.suppress(RuntimeError):  # another process released it in the meantime
             self._study.tell(trial.number, state=self._states.FAIL)
 
-    def ask(self) -> Any:
-        """The next trial, marked as this process's."""
-        # A sampler is made anew for every trial, under a seed of its own: a search that was stopped goes on as if it
-        # had not been.
-        self._study.sampler = self._sampler(self.seed * 1_000_003 + self.started)
-        trial = self._study.ask()
-        trial.set_user_attr(_OWNER, _me())
-        return trial
+    def ask(self, most: int | None = None) -> Any:
+        """The next trial, marked as this process's; None where ``most`` are finished or under way."""
+        with (self.folder / "trials.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            started = self.started
+            if most is not None and started >= most:
+                return None
+            # A sampler is made anew for every trial, under a seed of its own: a search that was stopped goes on as if
+            # it had not been.
+            self._study.sampler = self._sampler((self.seed * 1_000_003 + started) % 2**32)
+            trial = self._study.ask()
+            trial.set_user_attr(_OWNER, _me())
+            return trial
 
     def tell(self, trial: Any, point: Point) -> None:
         """Tells what became of ``trial``; one that failed, or has a cost that was not measured, is told as failed."""

@@ -8,9 +8,11 @@ import multiprocessing
 import os
 import pickle
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import torch
 
@@ -41,10 +43,18 @@ def spread(
             "functions at the top of a module that can be imported; or start the same command several times with one "
             "--out, for such runs share their work."
         ) from error
+    with tempfile.TemporaryDirectory(prefix="flyweight-") as folder:
+        # Through a file: a child that dies before it has read a long argument would leave its parent writing for ever.
+        path = Path(folder) / "task"
+        path.write_bytes(load)
+        _run(path, count, evaluator, clock, watch)
+
+
+def _run(path: Path, count: int, evaluator: Evaluator, clock: Clock, watch: Callable[[Point], None]) -> None:
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // count)
     team = [
-        context.Process(target=_work, args=(load, rank, threads, _left(clock)), daemon=True) for rank in range(count)
+        context.Process(target=_work, args=(path, rank, threads, _left(clock)), daemon=True) for rank in range(count)
     ]
     seen = {p.id for p in evaluator.ledger.all()}
     try:
@@ -61,15 +71,16 @@ def spread(
     if all(process.exitcode for process in team):
         codes = ", ".join(str(process.exitcode) for process in team)
         raise FlyweightError(
-            f"FlyweightError: all {count} workers ended early (exit codes {codes}); their messages stand above. "
-            "What they finished was kept: the same command goes on there, with --workers 1 in this process."
+            f"FlyweightError: all {count} workers ended early (exit codes {codes}); their messages stand above. A "
+            "script needs `if __name__ == '__main__':` around its call. What was finished is kept; with one worker the "
+            "same call goes on in this process."
         )
 
 
-def _work(load: bytes, rank: int, threads: int, left: float | None) -> None:
+def _work(path: Path, rank: int, threads: int, left: float | None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     torch.set_num_threads(threads)
-    evaluator, strategy, terms = pickle.loads(load)
+    evaluator, strategy, terms = pickle.loads(path.read_bytes())
     strategy = dataclasses.replace(strategy, seed=strategy.seed + 7919 * rank)
     clock = Clock(left)
     with contextlib.suppress(KeyboardInterrupt), contextlib.closing(strategy(evaluator.task, terms)) as candidates:

@@ -1,0 +1,65 @@
+"""Several processes on one study."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyweight.core.errors import FlyweightError
+from flyweight.core.task import Task
+from flyweight.search.candidate import Terms
+from flyweight.search.free import free
+from flyweight.search.optimize import optimize
+from flyweight.search.space import Space
+from flyweight.search.study import Study
+
+
+@pytest.mark.slow
+def test_two_workers_share_the_trials(fresh_task: Task, tmp_path: Path) -> None:
+    search = free(trials=4, sampler="random", workers=2, space=Space(widths=(0.5, 2.0), longest=0.5))
+    seen: list[str] = []
+    frontier = optimize(fresh_task, tmp_path / "out", strategy=search, watch=lambda p: seen.append(p.label))
+    study = Study(Terms(folder=tmp_path / "out"))
+    assert study.finished == 4
+    assert len({t.user_attrs["owner"] for t in study._study.trials}) == 2
+    assert {p.label for p in frontier.points} == set(seen)
+    keys = [json.loads(line)["key"] for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    assert len(keys) == len(set(keys))
+
+
+def test_a_task_that_cannot_travel_says_so(fresh_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def local(forward: Any, batches: Any) -> float:
+        return 0.5
+
+    task = dataclasses.replace(fresh_task, quality=local)
+    with pytest.raises(FlyweightError, match=r"cannot be sent to 2 workers: .*several times with one --out"):
+        optimize(task, tmp_path / "out", strategy=free(trials=2, workers=2))
+
+
+def test_a_trial_of_a_dead_process_is_taken_again(tmp_path: Path) -> None:
+    study = Study(Terms(folder=tmp_path))
+    trial = study.ask()
+    width = trial.suggest_float("width", 0.1, 1.0)
+    trial.set_user_attr("owner", f"{_host()} 999999 1.00")
+    study.recover()
+    again = study.ask()
+    assert again.suggest_float("width", 0.1, 1.0) == width
+    assert study.finished == 0
+
+
+def test_a_trial_of_a_living_process_is_left_to_it(tmp_path: Path) -> None:
+    study = Study(Terms(folder=tmp_path))
+    study.ask()
+    study.recover()
+    assert study.started == 1
+    assert study.finished == 0
+
+
+def _host() -> str:
+    import os
+
+    return os.uname().nodename
