@@ -29,7 +29,7 @@ _DROPOUTS: dict[Any, type[nn.Module]] = {
 def trace(model: nn.Module, exclude: Sequence[str] = ()) -> fx.GraphModule:
     """``model`` as a graph of its torch.nn modules, sharing their parameters; it still has two modes.
 
-    Modules that a glob of ``exclude`` matches stay whole, and so do those without parameters where they cannot be traced
+    Modules that a glob of ``exclude`` matches stay whole, and so do those without parameters that cannot be traced
     or act otherwise in training than in evaluation. ``F.dropout(x, training=self.training)`` becomes a module. Raises
     :class:`UnsupportedError`, naming module and line, where the code cannot be traced.
     """

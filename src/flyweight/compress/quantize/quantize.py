@@ -18,7 +18,7 @@ from flyweight.core.errors import FlyweightError, ShapeError, UnsupportedError
 from flyweight.core.step import Step
 from flyweight.core.task import Task
 from flyweight.numerics.codes import CodeRange
-from flyweight.numerics.granularity import Granularity, per_channel, per_group
+from flyweight.numerics.granularity import Granularity, per_channel, per_tensor
 from flyweight.surgery.activation import Requantize
 from flyweight.surgery.chain import append, links
 from flyweight.surgery.fake_quantize import FakeQuantize
@@ -51,10 +51,10 @@ class Quantize(Step):
         CodeRange(self.bits)
         if self.activations is not None:
             CodeRange(self.activations)
-            if isinstance(self.granularity, per_group):
+            if self.granularity not in (per_tensor(), per_channel()):
                 raise FlyweightError(
                     "FlyweightError: integer kernels take one scale an output channel, and Quantize got "
-                    f"{self.granularity!r}. Use activations=None to quantize weights alone, or per_channel()."
+                    f"{self.granularity!r}. Use activations=None to quantize weights alone, per_channel() or per_tensor()."
                 )
 
     def edit(self, model: nn.Module, task: Task) -> nn.Module:

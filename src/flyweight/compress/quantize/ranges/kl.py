@@ -12,19 +12,24 @@ from flyweight.compress.quantize.ranges.observed import Observed
 from flyweight.numerics.affine import affine_grid, quantize
 from flyweight.numerics.codes import CodeRange
 
+_ENOUGH = 64
+
 
 @dataclass(frozen=True)
 class kl:
     """[t·x_min, t·x_max] with the t of ``candidates`` equal steps up to 1 that makes KL(P ‖ Q) least.
 
     P is the histogram with all that is clipped added to the last bins inside; Q gives each code's share of the
-    unclipped values evenly to those of its bins that are not empty (Migacz 2017, 8-bit inference with TensorRT).
+    unclipped values evenly to those of its bins that are not empty (Migacz 2017, 8-bit inference with TensorRT). Bins
+    are merged two by two until they hold 64 values on average, or are no more than the codes: of a sparse histogram the
+    empty bins would speak for clipping.
     """
 
     candidates: int = 100
     histogram: ClassVar[bool] = True
 
     def __call__(self, observed: Observed, codes: CodeRange) -> tuple[float, float]:
+        observed = _filled(observed, codes)
         best, least = 1.0, float("inf")
         for step in range(self.candidates, 0, -1):
             share = step / self.candidates
@@ -32,6 +37,14 @@ class kl:
             if divergence < least:
                 best, least = share, divergence
         return best * observed.low, best * observed.high
+
+
+def _filled(observed: Observed, codes: CodeRange) -> Observed:
+    assert observed.counts is not None
+    counts = observed.counts
+    while len(counts) % 2 == 0 and len(counts) > codes.high - codes.low + 1 and counts.mean() < _ENOUGH:
+        counts = counts.reshape(-1, 2).sum(1)
+    return Observed(observed.low, observed.high, counts)
 
 
 def _divergence(observed: Observed, share: float, codes: CodeRange) -> float:

@@ -46,15 +46,19 @@ class Extremes:
 
     def __init__(self) -> None:
         self.low, self.high = float("inf"), float("-inf")
+        self.values = 0
 
     def __call__(self, x: Tensor) -> None:
         if x.numel():
-            low, high = torch.aminmax(x)
-            self.low, self.high = min(self.low, float(low)), max(self.high, float(high))
+            low, high = (float(v) for v in torch.aminmax(x))
+            # A NaN is taken, and stays: Python's min(a, b) is a unless b < a.
+            self.low = min(self.low, low) if low == low else low
+            self.high = max(self.high, high) if high == high else high
+            self.values += x.numel()
 
     def seen(self) -> Observed | None:
         """What was seen; None where nothing was."""
-        return Observed(self.low, self.high) if self.low <= self.high else None
+        return Observed(self.low, self.high) if self.values else None
 
 
 class Histogram:

@@ -31,7 +31,7 @@ class percentile:
     def __call__(self, observed: Observed, codes: CodeRange) -> tuple[float, float]:
         assert observed.counts is not None
         counts = observed.counts
-        tail = counts.sum() * (1 - self.share / 100)
+        tail = round(float(counts.sum()) * (1 - self.share / 100), 6)  # 1 − .9 is a little under .1
         width = (observed.high - observed.low) / len(counts)
         below = int(torch.searchsorted(counts.cumsum(0), tail, right=True))
         above = int(torch.searchsorted(counts.flip(0).cumsum(0), tail, right=True))

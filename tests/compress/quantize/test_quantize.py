@@ -1,0 +1,190 @@
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from flyweight.compress.quantize.aware import Aware
+from flyweight.compress.quantize.quantize import Quantize
+from flyweight.compress.quantize.ranges.kl import kl
+from flyweight.compress.quantize.ranges.mse import mse
+from flyweight.compress.quantize.ranges.percentile import percentile
+from flyweight.core.errors import FlyweightError, ShapeError, UnknownNameError, UnsupportedError
+from flyweight.core.serial import from_json, to_json
+from flyweight.numerics.granularity import per_channel, per_group, per_tensor
+from flyweight.surgery.activation import Requantize
+from flyweight.surgery.chain import stored_form
+from flyweight.surgery.integer import IntegerLayer
+
+EVERY = [
+    Quantize(),
+    Quantize(bits=4, granularity=per_tensor()),
+    Quantize(ranges=percentile(99.9)),
+    Quantize(ranges=mse(20)),
+    Quantize(ranges=kl(20)),
+    Quantize(aware=Aware()),
+    Quantize(activations=None),
+    Quantize(activations=None, granularity=per_group(4), bits=5, exclude=("0",)),
+    Quantize(activations=None, aware=Aware()),
+    Quantize(activations=6, exclude=("9",)),
+]
+
+
+def agreement(one, two, task):
+    x = task.data.select.tensors[0]
+    with torch.no_grad():
+        return (one.eval()(x).argmax(1) == two.eval()(x).argmax(1)).float().mean().item()
+
+
+@pytest.mark.parametrize("step", EVERY, ids=str)
+def test_every_setting_keeps_the_answers_and_comes_back_from_its_state(step, tiny_task):
+    model = tiny_task.model
+    before = copy.deepcopy(model.state_dict())
+    made = step(model, tiny_task)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items()), "the input is untouched"
+    assert agreement(model, made, tiny_task) >= (0.9 if step.bits < 8 or step.activations == 6 else 0.97)
+    assert not made.training
+    again = step.replay(copy.deepcopy(model), tiny_task, made.state_dict())
+    again.load_state_dict(made.state_dict())
+    x = tiny_task.data.select.tensors[0]
+    assert torch.equal(again.eval()(x), made.eval()(x))
+    assert torch.equal(copy.deepcopy(made)(x), made(x))
+    assert from_json(to_json(step)) == step
+
+
+def test_training_mode_is_kept(tiny_task):
+    for step in (Quantize(), Quantize(activations=None)):
+        assert all(m.training for m in step(tiny_task.model.train(), tiny_task).modules())
+        assert not any(m.training for m in step(tiny_task.model.eval(), tiny_task).modules())
+
+
+def test_a_residual_network_is_integer_throughout(residual_task):
+    made = Quantize()(residual_task.model, residual_task)
+    layers = [m for m in made.modules() if isinstance(m, IntegerLayer)]
+    assert len(layers) == 4
+    assert all(layer.source is not None for layer in layers)
+    assert not [m for m in made.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert agreement(residual_task.model, made, residual_task) >= 0.97
+
+
+def test_aware_keeps_batchnorm_alive_inside_its_layer(residual_task):
+    made = Quantize(aware=Aware(freeze=0.5))(residual_task.model, residual_task)
+    norms = {n: m for n, m in made.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    assert set(norms) == {"stem.0.norm", "one.0.norm", "two.0.norm"}
+    plain = Quantize()(residual_task.model, residual_task)
+    x = residual_task.data.select.tensors[0]
+    assert torch.allclose(made(x), plain(x), atol=1e-5), "in evaluation both are folded alike"
+
+
+def fit(model, task, steps=24):
+    """A training loop as ``learn.Fit`` runs it, from the outside."""
+    x, y = task.data.train.tensors
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    model.train()
+    phases = []
+    for step in range(1, steps + 1):
+        part = torch.randint(0, len(x), (64,), generator=torch.Generator().manual_seed(step))
+        optimizer.zero_grad()
+        F.cross_entropy(model(x[part]), y[part]).backward()
+        optimizer.step()
+        for module in model.modules():
+            if hasattr(module, "after_step"):
+                module.after_step(SimpleNamespace(step=step, total=steps, optimizer=optimizer))
+        grids = [m for m in model.modules() if isinstance(m, Requantize)]
+        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+        phases.append((grids[1].rounds, grids[1].high.item(), norms[0].running_var.clone() if norms else None))
+    model.eval()
+    return phases
+
+
+def test_aware_training_delays_tracks_and_freezes(residual_task):
+    made = Quantize(bits=4, aware=Aware(ema=0.9, delay=0.25, freeze=0.5))(residual_task.model, residual_task)
+    x, y = residual_task.data.select.tensors
+    before = F.cross_entropy(made(x), y).item()
+    phases = fit(made, residual_task)
+    assert [rounds for rounds, _, _ in phases] == [False] * 5 + [True] * 19
+    highs = [high for _, high, _ in phases]
+    assert len(set(highs[:12])) == 12
+    assert len(set(highs[11:])) == 1
+    assert not torch.equal(phases[9][2], phases[10][2])
+    assert torch.equal(phases[12][2], phases[23][2])
+    assert F.cross_entropy(made(x), y).item() < before + 0.05
+
+
+def test_after_training_quantization_can_still_be_trained(tiny_task):
+    made = Quantize(bits=3)(tiny_task.model, tiny_task)
+    x, y = tiny_task.data.train.tensors
+    before, codes = F.cross_entropy(made(x), y).item(), stored_form(made.get_submodule("4").layer).codes
+    high = made.get_submodule("4_grid").high.item()
+    fit(made, tiny_task)
+    assert F.cross_entropy(made(x), y).item() < before
+    assert not torch.equal(stored_form(made.get_submodule("4").layer).codes, codes)
+    assert made.get_submodule("4_grid").high.item() == high
+
+
+class Untraceable(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.head = nn.Linear(64, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = self.stem(x.flatten(1))
+        return self.head(x if x.mean() > -1e9 else -x)
+
+
+def test_weights_alone_need_no_trace(tiny_task):
+    model = Untraceable().eval()
+    made = Quantize(activations=None)(model, tiny_task)
+    assert agreement(model, made, tiny_task) > 0.9
+    with pytest.raises(UnsupportedError, match="Untraceable cannot be traced at test_quantize.py"):
+        Quantize()(model, tiny_task)
+
+
+def test_the_codes_have_the_bits(tiny_task):
+    for bits in (2, 3, 8):
+        made = Quantize(bits=bits)(tiny_task.model, tiny_task)
+        form = stored_form(made.get_submodule("4").layer)
+        assert form.bits == bits
+        assert form.codes.abs().max() == 2 ** (bits - 1) - 1
+
+
+@pytest.mark.parametrize("bits", [1, 9, 16, 8.0])
+def test_other_bits_are_refused(bits):
+    with pytest.raises(ShapeError, match="codes have 2 to 8 bits"):
+        Quantize(bits=bits)
+    with pytest.raises(ShapeError, match="codes have 2 to 8 bits"):
+        Quantize(activations=bits)
+
+
+def test_groups_need_float_activations():
+    with pytest.raises(FlyweightError, match=r"one scale an output channel.*per_group\(size=32\).*activations=None"):
+        Quantize(granularity=per_group(32))
+    with pytest.raises(FlyweightError, match=r"one scale an output channel.*per_channel\(axis=1\)"):
+        Quantize(granularity=per_channel(1))
+
+
+def test_a_group_that_does_not_fit_names_the_layer(tiny_task):
+    with pytest.raises(
+        ShapeError, match=r"Quantize, at layer '0': .*its 9 inputs a channel are no multiple of group=4"
+    ):
+        Quantize(activations=None, granularity=per_group(4))(tiny_task.model, tiny_task)
+
+
+def test_an_exclusion_that_matches_nothing_is_refused(tiny_task):
+    with pytest.raises(UnknownNameError, match="no module of Sequential matches 'heads'"):
+        Quantize(exclude=("heads",))(tiny_task.model, tiny_task)
+
+
+def test_nothing_to_quantize_is_refused(tiny_task):
+    with pytest.raises(UnsupportedError, match=r"Sequential has nothing to quantize outside exclude=\('\*',\)"):
+        Quantize(exclude=("*",))(tiny_task.model, tiny_task)
+    with pytest.raises(UnsupportedError, match="Flatten has nothing to quantize: no Conv1d, Conv2d or Linear"):
+        Quantize(activations=None)(nn.Flatten(), tiny_task)
+
+
+def test_quantizing_twice_is_refused(tiny_task):
+    made = Quantize()(tiny_task.model, tiny_task)
+    with pytest.raises(UnsupportedError, match=r"the weight of '0.layer' is quantized already. Take one Quantize"):
+        Quantize()(made, tiny_task)
