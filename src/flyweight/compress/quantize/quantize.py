@@ -54,7 +54,7 @@ class Quantize(Step):
             if self.granularity not in (per_tensor(), per_channel()):
                 raise FlyweightError(
                     "FlyweightError: integer kernels take one scale an output channel, and Quantize got "
-                    f"{self.granularity!r}. Use activations=None to quantize weights alone, per_channel() or per_tensor()."
+                    f"{self.granularity!r}. Use per_channel() or per_tensor(), or activations=None."
                 )
 
     def edit(self, model: nn.Module, task: Task) -> nn.Module:

@@ -7,7 +7,6 @@ import copy
 import inspect
 import io
 import logging
-import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from flyweight.core.artifact import Artifact
 from flyweight.core.atomic import atomic_path
 from flyweight.core.errors import ExportError
 from flyweight.core.task import Task
+from flyweight.deploy.export.explain import explain
 from flyweight.deploy.export.lower import Lowered, lower_
 from flyweight.deploy.export.pack import pack
 from flyweight.deploy.export.rewrite import rewrite
@@ -83,32 +83,22 @@ def _several(tensor: Tensor) -> Tensor:
 
 def _convert(model: nn.Module, example: tuple[Tensor, ...], opset: int) -> Any:
     batch = torch.export.Dim("batch")
-    shapes = tuple({0: batch} for _ in example)
+    each = tuple({0: batch} for _ in example)
+    shapes = (each,) if _variadic(model) else each
+    program = None
     with _quiet(), torch.no_grad():
         try:
-            program = torch.export.export(model, example, dynamic_shapes=(shapes,) if _variadic(model) else shapes)
+            program = torch.export.export(model, example, dynamic_shapes=shapes)
             exported = torch.onnx.export(program, dynamo=True, opset_version=opset, external_data=False, verbose=False)
         except Exception as error:
-            raise ExportError(_explained(error, model)) from error
+            raise ExportError(explain(error, model, example, shapes, program)) from error
     assert exported is not None
-    proto = exported.model_proto
-    _check_batch(proto)
-    return proto
+    return exported.model_proto
 
 
 def _variadic(model: nn.Module) -> bool:
     kinds = [p.kind for p in inspect.signature(model.forward).parameters.values()]
     return kinds[:1] == [inspect.Parameter.VAR_POSITIONAL]
-
-
-def _check_batch(proto: Any) -> None:
-    for value in proto.graph.input:
-        if not value.type.tensor_type.shape.dim[0].dim_param:
-            size = value.type.tensor_type.shape.dim[0].dim_value
-            raise ExportError(
-                f"ExportError: forward ties the batch of input {value.name!r} to {size} examples. "
-                "Write reshapes with x.shape[0] or -1 for the batch, not with a number."
-            )
 
 
 @contextlib.contextmanager
@@ -126,31 +116,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def _explained(error: BaseException, model: nn.Module) -> str:
-    texts: list[str] = []
-    seen: BaseException | None = error
-    while seen is not None and len(texts) < 8:
-        texts.append(str(seen))
-        seen = seen.__cause__ or seen.__context__
-    told = "\n".join(texts)
-    missing = re.search(r"No ONNX function found for <OpOverload\(op='([\w.]+)'", told)
-    if missing:
-        operation, what = missing[1], "ONNX has no counterpart of it"
-    else:
-        node = re.search(r"target=torch\.ops\.([\w.]+)", told)
-        operation = node[1] if node else "forward"
-        what = next((line.strip() for line in texts[0].splitlines() if line.strip()), type(error).__name__)
-        reason = re.search(r"^<class '[\w.]+'>: (.+)$", told, re.MULTILINE)
-        what = reason[1] if reason else what
-    line = re.findall(r'File "([^"]+)", line (\d+), in (\w+)\n\s*(.+)', told)
-    own = [entry for entry in line if "/torch/" not in entry[0]]
-    where = f" at {Path(own[-1][0]).name}:{own[-1][1]} ({own[-1][3].strip()})" if own else ""
-    return (
-        f"ExportError: {type(model).__name__} cannot be exported: {operation}{where}: {what}. "
-        "Replace that operation by one that ONNX has, or keep it out of forward."
-    )
 
 
 def _sign(proto: Any) -> None:
