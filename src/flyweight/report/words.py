@@ -20,70 +20,73 @@ def words(recipe: Any) -> str:
     'as it came'
     """
     steps = recipe if isinstance(recipe, list | tuple) else [recipe]
-    told = [text for step in steps if (text := step_words(step))]
-    return _ARROW.join(told) or "as it came"
+    told: list[str] = []
+    loss: Any = None
+    aware = False
+    for step in steps:
+        text = step_words(step)
+        if aware and _is(step, "Train"):
+            # The training that follows aware quantization is its second half, and often has the same loss.
+            again = isinstance(loss, Mapping) and step.get("loss") == loss
+            text = _train({**step, "loss": {**loss, "teachers": []}} if again else step, "") or text
+        aware = _is(step, "Quantize") and bool(step.get("aware"))
+        loss = step.get("loss") if _is(step, "Train") else loss
+        told.append(text)
+    return _ARROW.join(filter(None, told)) or "as it came"
 
 
 def step_words(step: Any) -> str:
     """One step of a recipe in words."""
     if not isinstance(step, Mapping) or "use" not in step:
         return _value(step)
-    phrase = _PHRASES.get(_name(step))
-    told = phrase(step) if phrase is not None and str(step["use"]).startswith("flyweight.") else None
-    return told or _plain(step)
+    phrase = next((phrase for name, phrase in _PHRASES.items() if _is(step, name)), None)
+    return (phrase(step) if phrase is not None else None) or _plain(step)
 
 
 def _resize(step: Mapping[str, Any]) -> str | None:
     width = step.get("width")
-    return f"width {_number(width)}" if _is_number(width) else None
+    return f"width {_number(width)}{_seed(step)}" if _is_number(width) else None
 
 
-def _train(step: Mapping[str, Any]) -> str | None:
+def _train(step: Mapping[str, Any], verb: str = "trained ") -> str | None:
     epochs = step.get("epochs")
     if not _is_number(epochs):
         return None
-    told = f"trained {_epochs(epochs)}"
     means = [*_augmentations(step), *_objective(step.get("loss"))]
-    return told + (f" with {', '.join(means)}" if means else "")
+    with_ = f" with {', '.join(means)}" if means else ""
+    return f"{verb}{_number(epochs)} epoch{'' if epochs == 1 else 's'}{with_}{_seed(step)}"
 
 
 def _quantize(step: Mapping[str, Any]) -> str | None:
-    bits = step.get("bits", step.get("weight_bits"))
+    bits, activations = step.get("bits"), step.get("activations", 8)
     if not _is_number(bits):
         return None
     told = f"int{_number(bits)}"
+    if activations is None:
+        told += " weights"
+    elif activations != bits:
+        told += f" weights, int{_value(activations)} activations"
     ranges = step.get("ranges")
-    if isinstance(ranges, Mapping) and "use" in ranges:
+    if step.get("aware"):
+        told += ", aware"
+    elif isinstance(ranges, Mapping) and "use" in ranges and _name(ranges) != "minmax":
         told += f", {_spaced(_name(ranges))} ranges"
-    aware = step.get("aware", step.get("train"))
-    if isinstance(aware, Mapping) and "use" in aware:
-        return f"{told}, aware{_ARROW}{_tuning(aware)}"
-    return told + (", aware" if aware is True else "")
+    kept = _listed(step.get("exclude"))
+    return told + (f", float: {', '.join(map(_value, kept))}" if kept else "")
 
 
-def _aware(step: Mapping[str, Any]) -> str | None:
-    inner = step.get("quantize")
-    bits = inner.get("bits") if isinstance(inner, Mapping) else step.get("bits")
-    head = f"int{_number(bits)}, aware" if _is_number(bits) else "aware"
-    tuned = _tuning(step)
-    return f"{head}{_ARROW}{tuned}" if tuned else None
+def _seed(step: Mapping[str, Any]) -> str:
+    return f" (seed {_value(step['seed'])})" if step.get("seed") else ""
 
 
-def _tuning(aware: Mapping[str, Any]) -> str:
-    inner = aware.get("train")
-    holder = inner if isinstance(inner, Mapping) and "epochs" in inner else aware
-    epochs = holder.get("epochs")
-    if not _is_number(epochs):
-        return _plain(aware)
-    means = [*_augmentations(holder), *_objective(holder.get("loss"))]
-    return _epochs(epochs) + (f" with {', '.join(means)}" if means else "")
+def _is(step: Any, name: str) -> bool:
+    return isinstance(step, Mapping) and re.fullmatch(rf"flyweight\..*\.{name}", str(step.get("use", ""))) is not None
 
 
 _PHRASES: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
     "Resize": _resize,
     "Train": _train,
     "Quantize": _quantize,
-    "Aware": _aware,
 }
 
 
@@ -136,10 +139,6 @@ def _spaced(name: str) -> str:
     """``PruneChannels`` → ``prune channels``; a name of one case stays as it is."""
     apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).replace("_", " ").strip()
     return apart.lower() if apart != name or name.istitle() else apart
-
-
-def _epochs(value: Any) -> str:
-    return f"{_number(value)} epoch{'' if value == 1 else 's'}"
 
 
 def _is_number(value: Any) -> bool:
