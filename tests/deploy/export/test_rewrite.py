@@ -24,7 +24,9 @@ def model(nodes, tensors, shape, middle=()):
 
 
 def run(proto, x):
-    return ort.InferenceSession(proto.SerializeToString()).run(None, {"x": x})[0]
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")  # float32, not int8 unasked
+    return ort.InferenceSession(proto.SerializeToString(), options).run(None, {"x": x})[0]
 
 
 def same_after(proto, x, integers=True):
@@ -32,7 +34,7 @@ def same_after(proto, x, integers=True):
     rewrite(proto, integers)
     after = run(proto, x)
     assert after.shape == before.shape
-    assert np.allclose(after, before, atol=1e-6)
+    assert np.allclose(after, before, rtol=1e-5, atol=1e-5)
     return [n.op_type for n in proto.graph.node]
 
 
