@@ -227,7 +227,7 @@ def test_a_baseline_that_fails_is_the_run_s_failure(fresh_task: Task, tmp_path: 
 
 @pytest.mark.usefixtures("unmeasured")
 def test_an_artifact_that_differs_is_not_offered(fresh_task: Task, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def differs(*args: Any) -> Any:
+    def differs(*args: Any, **named: Any) -> Any:
         raise ParityError("ParityError: layer 'head' differs.")
 
     monkeypatch.setattr(evaluating, "check_parity", differs)

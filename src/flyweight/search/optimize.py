@@ -77,8 +77,8 @@ def optimize(
         validate(task)
     try:
         with clock.guard():
-            _search(evaluator, base, chosen, terms, clock, watch or _silent)
-            ended = "time limit" if clock.over else ended
+            if not _search(evaluator, base, chosen, terms, clock, watch or _silent):
+                ended = "time limit"
     except TimeUp:
         ended = "time limit"
     except KeyboardInterrupt:
@@ -114,18 +114,15 @@ def optimize(
 
 def _search(
     evaluator: Evaluator, base: Candidate, strategy: Strategy, terms: Terms, clock: Clock, watch: Watch
-) -> None:
-    ledger = evaluator.ledger
-    point = ledger.get(base.key(evaluator.task))
-    if point is None or point.failure is not None:
-        # Without a baseline nothing can be compared, so its failure is the run's.
-        point = ledger.keep(evaluator.make(base))
+) -> bool:
+    """Evaluates the baseline and what ``strategy`` proposes; whether it came to its end before the time did."""
+    point = evaluator.demand(base)
     watch(point)
     evaluator = dataclasses.replace(evaluator, baseline=_baseline(evaluator, (point,)))
     terms = dataclasses.replace(terms, baseline=point)
     if getattr(strategy, "workers", 1) > 1:
         spread(evaluator, strategy, terms, clock, watch)
-        return
+        return not clock.over
     proposals = strategy(evaluator.task, terms)
     with contextlib.closing(_fed(proposals)) as candidates:
         result: Point | None = None
@@ -133,9 +130,10 @@ def _search(
             try:
                 candidate = candidates.send(result)
             except StopIteration:
-                return
+                return True
             result = evaluator(candidate)
             watch(result)
+    return False
 
 
 def _fed(proposals: Iterable[Candidate]) -> Generator[Candidate, Point | None, None]:
