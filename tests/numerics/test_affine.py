@@ -18,9 +18,9 @@ from flyweight.numerics.codes import CodeRange
 ROUNDING = 1e-5
 """Float32 has 24 bits and a code at most 8: quotients and products are off by some 2^-23, relative to the range."""
 
-ranges = st.builds(
-    CodeRange, st.integers(2, 8), st.just(True), st.booleans()
-) | st.builds(CodeRange, st.integers(2, 8), st.just(False))
+ranges = st.builds(CodeRange, st.integers(2, 8), st.just(True), st.booleans()) | st.builds(
+    CodeRange, st.integers(2, 8), st.just(False)
+)
 values = st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=40)
 
 

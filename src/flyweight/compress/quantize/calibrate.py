@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flyweight.compress.quantize.ranges.observed import Extremes, Histogram, Range
+from flyweight.compress.quantize.ranges.observed import Extremes, Histogram
+from flyweight.compress.quantize.ranges.rule import Range
 from flyweight.core.errors import UnsupportedError
 from flyweight.core.task import Task, batches
 from flyweight.surgery.activation import Requantize
@@ -31,7 +32,7 @@ def calibrate_(model: nn.Module, task: Task, rule: Range) -> None:
                 f"UnsupportedError: {name} saw values from {observed.low} to {observed.high} on the calibration set, "
                 "and no grid covers them. Is the model trained, and are the inputs finite?"
             )
-    if getattr(rule, "histogram", True):
+    if rule.histogram:
         counters = {name: Histogram(observed) for name, observed in seen.items() if observed is not None}
         _pass(model, task, {places[n]: o for n, o in counters.items()})
         seen.update({name: o.seen() for name, o in counters.items()})

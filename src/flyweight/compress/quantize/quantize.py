@@ -13,7 +13,7 @@ from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.calibrate import calibrate_
 from flyweight.compress.quantize.place import place_
 from flyweight.compress.quantize.ranges.minmax import minmax
-from flyweight.compress.quantize.ranges.observed import Range
+from flyweight.compress.quantize.ranges.rule import Range
 from flyweight.core.errors import FlyweightError, ShapeError, UnsupportedError
 from flyweight.core.step import Step
 from flyweight.core.task import Task

@@ -1,5 +1,6 @@
 from flyweight.compress.quantize.ranges.minmax import minmax
-from flyweight.compress.quantize.ranges.observed import Observed, Range
+from flyweight.compress.quantize.ranges.observed import Observed
+from flyweight.compress.quantize.ranges.rule import Range
 from flyweight.core.serial import from_json, to_json
 from flyweight.numerics.codes import CodeRange
 

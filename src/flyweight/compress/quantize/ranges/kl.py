@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from flyweight.compress.quantize.ranges.observed import Observed
+from flyweight.compress.quantize.ranges.rule import Range
 from flyweight.numerics.affine import affine_grid, quantize
 from flyweight.numerics.codes import CodeRange
 
@@ -16,7 +16,7 @@ _ENOUGH = 64
 
 
 @dataclass(frozen=True)
-class kl:
+class kl(Range):
     """[t·x_min, t·x_max] with the t of ``candidates`` equal steps up to 1 that makes KL(P ‖ Q) least.
 
     P is the histogram with all that is clipped added to the last bins inside; Q gives each code's share of the
@@ -26,7 +26,6 @@ class kl:
     """
 
     candidates: int = 100
-    histogram: ClassVar[bool] = True
 
     def __call__(self, observed: Observed, codes: CodeRange) -> tuple[float, float]:
         observed = _filled(observed, codes)

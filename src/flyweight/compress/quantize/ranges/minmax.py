@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from flyweight.compress.quantize.ranges.observed import Observed
+from flyweight.compress.quantize.ranges.rule import Range
 from flyweight.numerics.codes import CodeRange
 
 
 @dataclass(frozen=True)
-class minmax:
+class minmax(Range):
     """From the least to the greatest value observed: nothing is clipped, and one outlier stretches every step."""
 
     histogram: ClassVar[bool] = False

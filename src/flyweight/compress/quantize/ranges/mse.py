@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
 from flyweight.compress.quantize.ranges.observed import Observed
+from flyweight.compress.quantize.ranges.rule import Range
 from flyweight.numerics.affine import affine_grid, fake_quantize
 from flyweight.numerics.codes import CodeRange
 
 
 @dataclass(frozen=True)
-class mse:
+class mse(Range):
     """[t·x_min, t·x_max] with the t of ``candidates`` equal steps up to 1 that makes Σ (x − x̂)² least.
 
     x stands for the middles of the histogram's bins, each weighed by its count.
     """
 
     candidates: int = 100
-    histogram: ClassVar[bool] = True
 
     def __call__(self, observed: Observed, codes: CodeRange) -> tuple[float, float]:
         assert observed.counts is not None

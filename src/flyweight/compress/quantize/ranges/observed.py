@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-
-from flyweight.numerics.codes import CodeRange
 
 BINS = 2048
 
@@ -29,16 +26,6 @@ class Observed:
         assert self.counts is not None
         bins = len(self.counts)
         return self.low + (torch.arange(bins, dtype=torch.float64) + 0.5) * (self.high - self.low) / bins
-
-
-@runtime_checkable
-class Range(Protocol):
-    """A rule for the range of one tensor: ``(observed, codes) -> (low, high)``; ``histogram``: if it needs counts."""
-
-    @property
-    def histogram(self) -> bool: ...
-
-    def __call__(self, observed: Observed, codes: CodeRange) -> tuple[float, float]: ...
 
 
 class Extremes:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
 from flyweight.compress.quantize.ranges.observed import Observed
+from flyweight.compress.quantize.ranges.rule import Range
 from flyweight.core.errors import FlyweightError
 from flyweight.numerics.codes import CodeRange
 
 
 @dataclass(frozen=True)
-class percentile:
+class percentile(Range):
     """From the (100 − ``share``)-th to the ``share``-th percentile of the values, to the width of a histogram's bin.
 
     A bin belongs to the range unless it lies wholly in a tail. An end on the other side of 0 than its tail is 0 anyhow.
     """
 
     share: float = 99.99
-    histogram: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 50 < self.share <= 100:
