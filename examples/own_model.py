@@ -92,7 +92,7 @@ def _split(images: np.ndarray, labels: np.ndarray, start: float, stop: float) ->
     return TensorDataset(torch.tensor(small, dtype=torch.float32).unsqueeze(1), torch.tensor(kinds))
 
 
-def task(epochs: int = 6) -> fw.Task:
+def task(epochs: int = 4) -> fw.Task:
     """2,890 images to learn from, 510 to select by, 680 to report on."""
     with np.load(str(files("flyweight.tasks") / "data" / "fashion_mini.npz")) as kept:
         train = kept["train_images"], kept["train_labels"]
@@ -111,7 +111,7 @@ def task(epochs: int = 6) -> fw.Task:
         loss=loss,
         quality=macro_f1,
         family=TopsNet,
-        train=fw.Train(epochs=epochs, optimizer=fw.adam(lr=5e-3), batch_size=64),
+        train=fw.Train(epochs=epochs, optimizer=fw.adam(lr=1e-2)),
         augment=(flip(),),
     )
 
