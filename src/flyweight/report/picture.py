@@ -101,15 +101,15 @@ class _Drawing:
         ticks = even_ticks(*self.axes.quality, most=max(3, int((frame.bottom - frame.top) / 45)))
         factor = 100 if self.view.scale.percent else 1
         places = decimals([t * factor for t in ticks])
-        for tick in ticks:
-            y = self.y(tick)
+        for value in ticks:
+            y = self.y(value)
             parts.append(_line(frame.left, y, frame.right, y, 0.12))
-            label = f"{tick * factor:.{places}f}".replace("-", "−")
+            label = f"{value * factor:.{places}f}".replace("-", "−")
             parts.append(_text(frame.left - 8, y + 4, label, anchor="end", opacity=0.75))
-        for tick in log_ticks(*self.axes.cost, most=max(3, int((frame.right - frame.left) / 72))):
-            x = self.x(tick)
+        for value in log_ticks(*self.axes.cost, most=max(3, int((frame.right - frame.left) / 72))):
+            x = self.x(value)
             parts.append(_line(x, frame.top, x, frame.bottom, 0.07))
-            parts.append(_text(x, frame.bottom + 18, _tick(self.cost, tick), anchor="middle", opacity=0.75))
+            parts.append(_text(x, frame.bottom + 18, tick(self.cost, value), anchor="middle", opacity=0.75))
         parts.append(_line(frame.left, frame.bottom, frame.right, frame.bottom, 0.45))
         return "".join(parts)
 
@@ -156,7 +156,9 @@ class _Drawing:
         for entry in row:
             name, which, form = entry
             color = COLORS[which] if which else "currentColor"
-            parts.append(_ring(x, y - 4) if form == "ring" else _shape(which or KINDS[0], x, y - 4, color, form, 4.5))
+            parts.append(
+                _ring(x, y - 4, 5.5) if form == "ring" else _shape(which or KINDS[0], x, y - 4, color, form, 4.5)
+            )
             parts.append(_text(x + 10, y, name, opacity=0.85))
             x += _key_width(entry)
         return "".join(parts)
@@ -202,7 +204,7 @@ class _Drawing:
         for here, there in itertools.pairwise(stairs):
             (x0, y0), (x1, y1) = self.at(here), self.at(there)
             blocks += [Box(x0, y0 - 2, x1, y0 + 2), Box(x1 - 2, y1, x1 + 2, y0)]
-        room = Box(self.frame.left - 40, self.frame.top - 6, self.frame.right + 16, self.frame.bottom - 2)
+        room = Box(self.frame.left + 3, self.frame.top - 6, self.frame.right + 16, self.frame.bottom - 2)
         boxes = place(wanted, blocks, room, _SMALL)
         return "".join(
             _text((b.left + b.right) / 2, b.bottom - 3.5, text, anchor="middle")
@@ -224,8 +226,8 @@ def _shape(which: str, x: float, y: float, color: str, form: str, size: float = 
     return f'<rect x="{x - side / 2:.1f}" y="{y - side / 2:.1f}" width="{side}" height="{side}" {look}/>'
 
 
-def _ring(x: float, y: float) -> str:
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9" fill="none" stroke="currentColor" stroke-width="1.4"/>'
+def _ring(x: float, y: float, radius: float = 9) -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="none" stroke="currentColor" stroke-width="1.4"/>'
 
 
 def _line(x0: float, y0: float, x1: float, y1: float, opacity: float) -> str:
@@ -244,7 +246,12 @@ def _key_width(entry: tuple[str, str, str]) -> float:
     return 30 + text_width(entry[0], _SMALL)
 
 
-def _tick(cost: str, value: float) -> str:
+def tick(cost: str, value: float) -> str:
+    """What stands at a tick of the axis of ``cost``.
+
+    >>> tick("size_bytes", 50_000.0), tick("latency_ms", 0.2)
+    ('50 KB', '0.2 ms')
+    """
     text = shown_cost(cost, value)
     number, _, unit = text.partition(" ")
     whole = number.rstrip("0").rstrip(".") if "." in number else number

@@ -11,8 +11,8 @@ from flyweight.core.errors import MissingExtraError, unknown_name
 from flyweight.core.footprint import COSTS
 from flyweight.core.frontier import Frontier
 from flyweight.core.point import Point
-from flyweight.report.axes import Axes, bounds
-from flyweight.report.picture import COLORS
+from flyweight.report.axes import Axes, bounds, log_ticks
+from flyweight.report.picture import COLORS, tick
 from flyweight.report.units import TITLES, amount, milliseconds, times
 from flyweight.report.view import KINDS, View, kind, placed
 from flyweight.report.words import words
@@ -56,6 +56,11 @@ def plot(frontier: Frontier, cost: str = "size_bytes") -> Any:
             group = [p for p in drawn if kind(p) == name and _form(view, p, on_stairs) == form]
             if group:
                 figure.add_trace(_markers(go, view, group, cost, name, form))
+    # One entry a kind in the legend, the most solid one; choosing it hides or shows the kind whole.
+    for name in KINDS:
+        entries = [trace for trace in figure.data if trace.legendgroup == name]
+        for trace in entries:
+            trace.showlegend = trace is entries[-1]
     if view.baseline is not None and any(p is view.baseline for p in drawn):
         figure.add_scatter(
             x=[placed(view.baseline, cost)],
@@ -64,6 +69,7 @@ def plot(frontier: Frontier, cost: str = "size_bytes") -> Any:
             marker={"symbol": "circle-open", "size": 19, "color": _GRAY, "line": {"width": 1.6}},
             hoverinfo="skip",
             name="baseline",
+            legendrank=len(KINDS),
         )
     _dress(figure, view, cost, bool(drawn))
     return figure
@@ -113,7 +119,9 @@ def _markers(go: Any, view: View, group: Sequence[Point], cost: str, name: str, 
         mode="markers",
         marker={"symbol": symbol, "size": 11, "color": color, "line": {"width": 1.6 if form == "hollow" else 0}},
         opacity=0.38 if form == "faint" else 1,
-        name=name + {"solid": "", "hollow": ", best in another cost", "faint": ", dominated"}[form],
+        name=name,
+        legendgroup=name,
+        legendrank=KINDS.index(name),
         hovertext=[hover(view, p) for p in group],
         hoverinfo="text",
         customdata=[p.id for p in group],
@@ -127,27 +135,30 @@ def _dress(figure: Any, view: View, cost: str, any_drawn: bool) -> None:
     unit = f" ({view.scale.unit})" if view.scale.unit else ""
     line = {"gridcolor": _faded(_GRAY, 0.22), "linecolor": _GRAY, "zeroline": False, "ticks": "outside"}
     line["tickcolor"] = _faded(_GRAY, 0.5)
+    ticks = log_ticks(*axes.cost, most=7)
     suffix = _SUFFIX.get(cost.rpartition("_")[2], "")
     figure.update_layout(
         template="none",
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif", "size": 13},
+        font={"family": "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif", "size": 12.5},
         margin={"l": 64, "r": 18, "t": 12, "b": 52},
         hoverlabel={"align": "left"},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        legend={"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": _GRAY},
         xaxis={
             **line,
             "type": "log",
-            "title": {"text": f"{TITLES[cost]}, logarithmic"},
+            "title": {"text": f"{TITLES[cost]}, logarithmic", "font": {"size": 12.5}},
             "range": [log10(v) for v in axes.cost],
+            "tickvals": ticks,
+            "ticktext": [tick(cost, t) for t in ticks],
             "tickformat": "~s" if suffix in ("B", "") else "~r",
             "ticksuffix": suffix,
-            "nticks": 8,
         },
         yaxis={
             **line,
-            "title": {"text": f"Quality on select{unit}, bars: 95 % interval"},
+            "title": {"text": f"Quality on select{unit}", "font": {"size": 12.5}},
             "range": [view.scale.value(v) for v in axes.quality],
         },
     )

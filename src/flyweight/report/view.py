@@ -41,6 +41,12 @@ class View:
             scale=Scale.of(ready),
         )
 
+    @property
+    def listed(self) -> tuple[Point, ...]:
+        """The points in the order of a table: the baseline, which the others are read against, then ``shown``."""
+        first = [p for p in self.shown if p is self.baseline]
+        return (*first, *(p for p in self.shown if p is not self.baseline))
+
     def stands(self, point: Point) -> bool:
         """Whether ``point`` is on the run's frontier."""
         return id(point) in self.optimal

@@ -1,0 +1,89 @@
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+
+  // Figures: the still picture stays for print, and where scripts do not run.
+  const figures = [...document.querySelectorAll("figure")];
+  const theme = () => ({
+    "font.color": css("--ink"),
+    "hoverlabel.bgcolor": css("--card"),
+    "hoverlabel.bordercolor": css("--line"),
+    "hoverlabel.font.color": css("--ink"),
+  });
+  const same = (a, b) => Math.abs(a[0] - b[0]) + Math.abs(a[1] - b[1]) < 1e-6;
+  const narrow = () => window.innerWidth < 640;
+  if (window.Plotly) {
+    for (const figure of figures) {
+      const live = figure.querySelector(".live");
+      const { data, layout } = JSON.parse(figure.querySelector("script").textContent);
+      const first = [...layout.xaxis.range];
+      layout.autosize = true;
+      layout.dragmode = narrow() ? false : "zoom";
+      const config = { displayModeBar: false, responsive: true };
+      figure.classList.add("alive");
+      Plotly.newPlot(live, data, layout, config).then(() => {
+        Plotly.relayout(live, theme());
+        // The ticks chosen for the whole do for the whole; whoever zooms gets plotly's own, and back again.
+        const whole = layout.xaxis.tickvals;
+        live.on("plotly_relayout", (change) => {
+          const zoomed = Object.keys(change).some((name) => name.startsWith("xaxis.range"));
+          const mode = zoomed && !same(live.layout.xaxis.range, first) ? "auto" : "array";
+          if (zoomed && mode !== (live.layout.xaxis.tickmode ?? "array")) {
+            Plotly.relayout(live, { "xaxis.tickmode": mode, "xaxis.tickvals": whole });
+          }
+        });
+        live.on("plotly_click", (event) => show(event.points[0].customdata));
+      });
+    }
+    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      for (const figure of figures) Plotly.relayout(figure.querySelector(".live"), theme());
+    });
+  }
+
+  // A point in a figure, a card or the table opens its recipe.
+  const open = (details) => {
+    if (!details || details.tagName !== "DETAILS") return;
+    details.open = true;
+    details.scrollIntoView({ block: "center", behavior: "smooth" });
+    details.classList.remove("lit");
+    void details.offsetWidth;
+    details.classList.add("lit");
+  };
+  const show = (id) => open([...document.querySelectorAll("details.recipe")].find((d) => d.dataset.id === id));
+  for (const link of document.querySelectorAll('a[href^="#point-"]')) {
+    link.addEventListener("click", () => setTimeout(() => open(document.querySelector(link.getAttribute("href")))));
+  }
+
+  // The table: a heading sorts, what was not measured stays last.
+  const table = document.querySelector("table.points");
+  if (!table) return;
+  const body = table.tBodies[0];
+  const heads = [...table.tHead.rows[0].cells];
+  const original = [...body.rows];
+  const key = (row, index) => {
+    const text = row.cells[index].dataset.sort;
+    return index === 0 ? text : text === "" ? null : Number(text);
+  };
+  heads.forEach((head, index) => {
+    head.querySelector("button").addEventListener("click", () => {
+      const before = head.getAttribute("aria-sort");
+      const order = before === "ascending" ? "descending" : before === "descending" ? null : "ascending";
+      heads.forEach((h) => h.removeAttribute("aria-sort"));
+      if (order) head.setAttribute("aria-sort", order);
+      const sign = order === "descending" ? -1 : 1;
+      const rows = [...original];
+      if (order) {
+        rows.sort((a, b) => {
+          const [x, y] = [key(a, index), key(b, index)];
+          if (x === null || y === null) return (x === null) - (y === null);
+          return sign * (typeof x === "string" ? x.localeCompare(y, "en", { numeric: true }) : x - y);
+        });
+      }
+      body.append(...rows);
+    });
+  });
+  const only = document.getElementById("only");
+  only.parentElement.hidden = false;
+  only.addEventListener("change", () => table.classList.toggle("only", only.checked));
+})();
