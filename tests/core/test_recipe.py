@@ -161,6 +161,13 @@ def test_a_task_is_another_when_its_data_are(task):
     assert task_key(changed) != task_key(task)
 
 
+def test_a_task_is_another_when_its_teacher_is(task):
+    one, two = make_task(), make_task()
+    object.__setattr__(one, "teacher", nn.Linear(3, 2))
+    object.__setattr__(two, "teacher", nn.Linear(3, 2))
+    assert len({task_key(t) for t in (task, one, two)}) == 3
+
+
 def test_what_is_no_step_is_refused_with_the_way_out(task):
     with pytest.raises(FlyweightError, match="Did you forget to call it"):
         run([Shift], task.model, task)

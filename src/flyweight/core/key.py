@@ -20,7 +20,7 @@ _SAMPLED = 64
 
 
 def task_key(task: Task) -> str:
-    """A key of what the task says: its name, code, example and data.
+    """A key of what the task says: its name, code, example, data, and the teacher that the user gave, if any.
 
     Data enter by their length and by 64 examples spread over each split; code by the source of the
     functions and of the classes of their instances. Two tasks of one key are taken as the same.
@@ -30,6 +30,10 @@ def task_key(task: Task) -> str:
         digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
     for thing in (task.loss, task.quality, task.family, task.fit, *task.augment):
         digest.update(_source(thing).encode())
+    if isinstance(task.teacher, nn.Module):
+        digest.update(model_key(task.teacher).encode())
+    elif task.teacher is not None:
+        digest.update(_source(task.teacher).encode())
     for split in (task.data.train, task.data.calibrate, task.data.select, task.data.report):
         length = len(split)  # type: ignore[arg-type]
         digest.update(str(length).encode())

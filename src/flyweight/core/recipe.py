@@ -35,8 +35,6 @@ def run(recipe: Sequence[Step], model: nn.Module, task: Task, store: Store | Non
                 f"FlyweightError: a recipe is made of steps, and {step!r} ({type(step).__name__}) is none. "
                 "Did you forget to call it, as in Quantize(bits=8)?"
             )
-    if task.teacher is None:
-        task = dataclasses.replace(task, teacher=_frozen(model))
     keys = recipe_keys(steps, model, task)
     done = agreed(_kept(keys, store))
     current = _replay(steps[:done], keys[done], model, task, store) if done else copy.deepcopy(model)
@@ -76,7 +74,7 @@ def _edit(step: Step, key: str, model: nn.Module, task: Task) -> nn.Module:
 def _taught(step: Step, root: nn.Module, task: Task, store: Store | None) -> Task:
     recipes = step.teachers()
     if not recipes:
-        return task
+        return task if task.teacher is not None else dataclasses.replace(task, teacher=_frozen(root))
     found = [_frozen(run(recipe, root, task, store)) for recipe in recipes]
     return dataclasses.replace(task, teacher=found[0] if len(found) == 1 else Ensemble(found))
 
