@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,12 +61,18 @@ def log_ticks(low: float, high: float, most: int = 8) -> list[float]:
     [20000.0, 50000.0, 100000.0, 200000.0, 500000.0, 1000000.0, 2000000.0, 5000000.0]
     """
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    least = 0.7 / most * math.log10(high / low)
     for digits in ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-        ticks = [d * 10.0**e for e in range(first, last + 1) for d in digits if low <= d * 10.0**e <= high]
-        if 2 <= len(ticks) <= most:
-            return [float(f"{t:.6g}") for t in ticks]
+        ticks = [float(f"{d * 10.0**e:.6g}") for e in range(first, last + 1) for d in digits]
+        ticks = [t for t in ticks if low <= t <= high]
+        apart = all(math.log10(b / a) >= least for a, b in itertools.pairwise(ticks))
+        if 2 <= len(ticks) <= most and apart:
+            return ticks
     decades = [10.0**e for e in range(first, last + 1) if low <= 10.0**e <= high]
-    return decades[:: max(1, -(-len(decades) // most))] or even_ticks(low, high, most)
+    if len(decades) > 1:
+        return decades[:: -(-len(decades) // most)]
+    # Less than a decade, with one round number or none in it: even steps lie well enough.
+    return even_ticks(low, high, max(2, most // 2))
 
 
 def even_ticks(low: float, high: float, most: int = 7) -> list[float]:

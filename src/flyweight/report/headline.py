@@ -81,7 +81,8 @@ def _sentences(view: View, chosen: Sequence[Pick]) -> list[str]:
 def _pick(view: View, name: str, point: Point | None, gain: Callable[[Point], str]) -> Pick | None:
     if point is None:
         return None
-    told = [view.scale.show(point.report or point.quality) + (" on report" if point.report else " on select")]
+    score, split = (point.report, "report") if point.report else (point.quality, "select")
+    told = [f"{view.scale.show(score)} ({view.scale.interval(score)}) on {split}"]
     told.append(f"{_at(view, point)} against the baseline")
     told.append(amount(point.footprint.size_bytes))
     if point.footprint.latency_ms is not None:

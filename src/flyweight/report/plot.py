@@ -135,7 +135,7 @@ def _dress(figure: Any, view: View, cost: str, any_drawn: bool) -> None:
     unit = f" ({view.scale.unit})" if view.scale.unit else ""
     line = {"gridcolor": _faded(_GRAY, 0.22), "linecolor": _GRAY, "zeroline": False, "ticks": "outside"}
     line["tickcolor"] = _faded(_GRAY, 0.5)
-    ticks = log_ticks(*axes.cost, most=7)
+    ticks = log_ticks(*axes.cost, most=8)
     suffix = _SUFFIX.get(cost.rpartition("_")[2], "")
     figure.update_layout(
         template="none",
@@ -152,6 +152,7 @@ def _dress(figure: Any, view: View, cost: str, any_drawn: bool) -> None:
             "title": {"text": f"{TITLES[cost]}, logarithmic", "font": {"size": 12.5}},
             "range": [log10(v) for v in axes.cost],
             "tickvals": ticks,
+            "tickangle": 0,
             "ticktext": [tick(cost, t) for t in ticks],
             "tickformat": "~s" if suffix in ("B", "") else "~r",
             "ticksuffix": suffix,

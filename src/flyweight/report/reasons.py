@@ -47,8 +47,8 @@ def reasons_speed(mine: Footprint, base: Footprint, claimed: float | None, deliv
 
 def reasons_memory(mine: Footprint, base: Footprint, claimed: float | None, delivered: float | None) -> tuple[str, ...]:
     """Why the peak memory over the baseline's is not the claimed ratio: the part of it that no weights can take."""
-    if claimed is None or delivered is None or delivered >= claimed:
-        return ()
+    if not claimed or not delivered or abs(math.log(delivered)) >= abs(math.log(claimed)):
+        return ()  # what stays the same draws a ratio towards 1, and explains nothing else
     size, peak = mine.size_bytes, mine.peak_memory_bytes
     if size is None or peak is None or size > (1 - _TELLING) * peak:
         return ()
@@ -72,7 +72,7 @@ def _uncounted(mine: Footprint) -> Iterable[str]:
     timed = _shares(mine)
     spent = {n: timed[n] for n in names if timed.get(n, 0) > 0}
     if sum(spent.values()) >= _TELLING:
-        yield f"the count of MACs leaves out {_told(spent)} of its time"
+        yield f"the count of MACs leaves out {_told(spent)}"
 
 
 def _floor(mine: Footprint) -> Iterable[str]:
@@ -87,9 +87,9 @@ def _not_multiplying(mine: Footprint) -> Iterable[str]:
     turning = {op: part for op, part in timed.items() if op in _CONVERTING}
     other = {op: part for op, part in timed.items() if op not in _CONVERTING and not _multiplies(op)}
     if sum(turning.values()) >= _TELLING:
-        yield f"conversions between number formats take {_told(turning)} of its time"
+        yield f"conversions between number formats take {_told(turning)}"
     if sum(other.values()) >= _TELLING:
-        yield f"operations without multiply-accumulates take {_told(other)} of its time: fewer MACs do not shorten them"
+        yield f"operations without multiply-accumulates take {_told(other)}: fewer MACs do not shorten them"
 
 
 def _left_in_float(mine: Footprint) -> Iterable[str]:
@@ -99,7 +99,7 @@ def _left_in_float(mine: Footprint) -> Iterable[str]:
     timed = _shares(mine)
     spent = {n: timed[n] for n in names if timed.get(n, 0) > 0}
     if sum(spent.values()) >= _TELLING:
-        yield f"operations left in float take {_told(spent)} of its time"
+        yield f"operations left in float take {_told(spent)}"
     elif not timed:
         yield f"operations left in float: {', '.join(names[:_NAMED])}{' and more' if len(names) > _NAMED else ''}"
 
@@ -149,12 +149,13 @@ def _multiplies(op: str) -> bool:
 
 
 def _told(parts: Mapping[str, float]) -> str:
-    """``31 % (MaxPool 20 %, Relu 11 %)``, the largest first."""
+    """``31 % of its time (MaxPool 20 %, Relu 11 %)``, the largest first."""
     first = sorted(parts.items(), key=lambda item: -item[1])
+    whole = f"{share(sum(parts.values()))} of its time"
     if len(first) == 1:
-        return f"{share(first[0][1])} ({first[0][0]})"
+        return f"{whole} ({first[0][0]})"
     named = ", ".join(f"{op} {share(part)}" for op, part in first[:_NAMED])
-    return f"{share(sum(parts.values()))} ({named}{', …' if len(first) > _NAMED else ''})"
+    return f"{whole} ({named}{', …' if len(first) > _NAMED else ''})"
 
 
 def _names(given: Any) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 
 from flyweight.core.frontier import Frontier
@@ -70,7 +71,7 @@ def figures(frontier: Frontier, view: View, plots: Sequence[str]) -> Markup:
     for cost, plot in zip(FIGURES, plots, strict=True):
         still = Markup(draw(frontier, cost, 620, 400))
         missing = len(view.shown) - len(view.drawn(cost))
-        note = f" {missing} of {len(view.shown)} points have no {TITLES[cost].lower()}." if missing else ""
+        note = f" Not measured, so not here: {missing} of {len(view.shown)} points." if missing else ""
         drawn.append(
             tag(
                 "figure",
@@ -86,7 +87,7 @@ def figures(frontier: Frontier, view: View, plots: Sequence[str]) -> Markup:
     lead = (
         "Solid points are best at their cost and joined by steps; hollow ones are best in another cost; faint ones "
         "are dominated. Bars are 95 % intervals on the select split. Hover over a point for its recipe, click it to "
-        "see more."
+        "see more; drag to zoom, double-click to see all."
     )
     return section("frontier", "The frontier", tag("div", *drawn, class_="figures"), lead=lead)
 
@@ -140,11 +141,22 @@ def delivered(view: View) -> Markup:
     )
     stand = [_claim(p, base, most) for p in others if view.stands(p)]
     rest = [_claim(p, base, most) for p in others if not view.stands(p)]
-    more = [tag("details", tag("summary", f"{len(rest)} dominated points"), *rest, class_="more")] if rest else []
+    more = (
+        [
+            tag(
+                "details",
+                tag("summary", f"{len(rest)} dominated point{'' if len(rest) == 1 else 's'}"),
+                *rest,
+                class_="more",
+            )
+        ]
+        if rest
+        else []
+    )
     lead = (
         "Claimed is what counting promises over the baseline: fewer parameters, narrower weights, fewer "
         "multiply-accumulates (MACs). Delivered is what was measured on the file. Where they part by more than a "
-        "tenth, the facts that were measured say why."
+        "tenth, the facts that were measured say why. Every ratio is the baseline's over the point's: more is better."
     )
     nothing = tag("p", "There is no point beside the baseline.") if not others else ""
     return section("claims", "Claimed against delivered", nothing, *stand, *more, lead=lead)
@@ -233,44 +245,38 @@ def _claim(point: Point, base: Point, most: float) -> Markup:
     found = claims(point, base)
     claimed, got = found.claimed, found.delivered
     chips = [
-        ("fewer parameters", claimed["parameters"]),
-        ("fewer bits a weight", claimed["bits"]),
-        ("fewer MACs", claimed["macs"]),
-        ("smaller gzipped", got["gzip"]),
+        _chip(claimed["parameters"], "fewer parameters", "more parameters", "as many parameters"),
+        _chip(claimed["bits"], "fewer bits a weight", "more bits a weight", "as many bits a weight"),
+        _chip(claimed["macs"], "fewer MACs", "more MACs", "as many MACs"),
+        _chip(got["gzip"], "smaller gzipped", "larger gzipped", "as large gzipped"),
     ]
-    told = [tag("span", tag("b", times(v)), f" {name}") for name, v in chips]
-    head = tag("div", tag("h3", point.label), tag("p", *told, class_="chips"))
+    head = tag("div", tag("h3", point.label), tag("p", *chips, class_="chips"))
     return tag(
         "article", head, tag("div", *(_parting(p, most) for p in found.partings), class_="partings"), class_="claim"
     )
 
 
-def _parting(part: Parting, most: float) -> Markup:
-    said = {"size": "smaller", "speed": "faster", "memory": "less memory"}[part.what]
-    bars = tag(
-        "div",
-        _bar("claimed", part.claimed, most, f"claimed, {part.claim}"),
-        _bar("got", part.delivered, most, f"{said}, measured"),
-        class_="bars",
-    )
-    why = tag("ul", *(tag("li", reason) for reason in part.reasons), class_="why") if part.reasons else ""
-    return tag("div", tag("h4", part.what.capitalize()), bars, why, class_="parting apart" if part.apart else "parting")
-
-
-def _bar(look: str, value: float | None, most: float, told: str) -> Markup:
-    import math
-
+def _chip(value: float | None, over: str, under: str, same: str) -> Markup:
     if value is None:
-        return tag("p", tag("b", "–"), tag("span", f"{told.partition(',')[0]}: not measured", class_="of"), class_=look)
+        return tag("span", f"{over}: not measured")
+    if abs(value - 1) < 0.005:
+        return tag("span", same)
+    return tag("span", tag("b", times(max(value, 1 / value))), f" {over if value > 1 else under}")
+
+
+def _parting(part: Parting, most: float) -> Markup:
+    head = tag("h4", part.what.capitalize(), tag("span", f"claim: {part.claim}"))
+    bars = tag("div", _bar("claimed", part.claimed, most), _bar("delivered", part.delivered, most), class_="bars")
+    why = tag("ul", *(tag("li", reason) for reason in part.reasons), class_="why") if part.reasons else ""
+    return tag("div", head, bars, why, class_="parting apart" if part.apart else "parting")
+
+
+def _bar(look: str, value: float | None, most: float) -> Markup:
+    if value is None:
+        return tag("p", tag("span", look), tag("span", "not measured", class_="none"), class_=look)
     part = max(0.0, math.log(value) / math.log(most)) if value > 0 and most > 1 else 0.0
-    track = tag("i", style=f"width:{max(1.0, 100 * part):.1f}%")
-    return tag(
-        "p",
-        tag("span", track, class_="track", aria_hidden="true"),
-        tag("b", times(value)),
-        tag("span", told, class_="of"),
-        class_=look,
-    )
+    track = tag("span", tag("i", style=f"width:{max(1.0, 100 * part):.1f}%"), class_="track", aria_hidden="true")
+    return tag("p", tag("span", look), track, tag("b", times(value)), class_=look)
 
 
 def _recipe(view: View, point: Point) -> Markup:

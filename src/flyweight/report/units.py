@@ -10,15 +10,15 @@ _COUNTS = ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k"))
 
 TITLES = {
     "size_bytes": "File size",
-    "gzip_bytes": "File size, gzipped",
+    "gzip_bytes": "Gzipped file size",
     "parameters": "Parameters",
-    "macs": "Multiply-accumulates an example",
-    "latency_ms": "Latency, median",
-    "latency_iqr_ms": "Latency, interquartile range",
-    "latency_p90_ms": "Latency, 90th percentile",
+    "macs": "Multiply-accumulates",
+    "latency_ms": "Median latency",
+    "latency_iqr_ms": "Interquartile range of latency",
+    "latency_p90_ms": "90th percentile of latency",
     "peak_memory_bytes": "Peak memory",
     "load_ms": "Load time",
-    "energy_mj": "Energy a call",
+    "energy_mj": "Energy",
 }
 """What the measured fields are called where people read them."""
 
