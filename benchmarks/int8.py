@@ -18,10 +18,10 @@ from typing import Any
 def measure_all(args: argparse.Namespace) -> dict[str, Any]:
     """Trains, quantizes, exports and measures; every network and file is kept under ``--out``."""
     from flyweight import Aware, Quantize, Resize, Store, adam, load_task, run
-    from flyweight.deploy.score import score
     from flyweight.deploy.export.onnx import export_onnx
     from flyweight.deploy.parity import check_parity
     from flyweight.deploy.runtimes.open import open_artifact
+    from flyweight.deploy.score import score
     from flyweight.measure.footprint import footprints
     from flyweight.measure.host import host
 

@@ -100,10 +100,10 @@ class Plan:
 def cell(plan: Plan, job: Job) -> list[dict[str, Any]]:
     """The rows of one cell: float and int8."""
     from flyweight import Store, load_task, run
-    from flyweight.deploy.score import score
     from flyweight.deploy.export.onnx import export_onnx
     from flyweight.deploy.parity import check_parity
     from flyweight.deploy.runtimes.open import open_artifact
+    from flyweight.deploy.score import score
 
     task, store = load_task(plan.task), Store(plan.out)
     rows = []
@@ -249,8 +249,17 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
         "missing": missing,
         "seconds": round(time.time() - start),
         "median_train_s": round(statistics.median([r["train_s"] for r in rows]), 1) if rows else None,
-        "host": host(),
+        "host": {**host(), "gpu": _gpu_names()},
     }
+
+
+def _gpu_names() -> str | None:
+    if not _gpus():
+        return None
+    import pynvml
+
+    names = [pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(_gpus())]
+    return ", ".join(f"{names.count(name)} × {name}" for name in sorted(set(names)))
 
 
 if __name__ == "__main__":

@@ -30,9 +30,11 @@ def summarise(result: dict[str, Any]) -> dict[str, Any]:
     for row in result["rows"]:
         cells.setdefault((row["width"], row["arm"], row["bits"]), {})[row["seed"]] = row
     ratios = _ratios(cells)
-    lines = [_about(result), "", *_table(cells), "", *_sentences(ratios), "", *_paper(cells)]
+    seeds = max((len(rows) for rows in cells.values()), default=0)
+    lines = [_about(result), "", *_table(cells, seeds), "", *_sentences(ratios), "", *_paper(cells, seeds)]
     if result["missing"]:
-        lines += ["", "Cells that could not be run: " + ", ".join(sorted(result["missing"])) + "."]
+        told = [f"{name} ({reason.splitlines()[0]})" for name, reason in sorted(result["missing"].items())]
+        lines += ["", "Cells that could not be run: " + "; ".join(told) + "."]
     return {"text": "\n".join(lines), "ratios": ratios, "svg": _picture(cells)}
 
 
@@ -78,10 +80,7 @@ def _ratios(cells: dict[Key, Any]) -> dict[str, Any]:
     better = [r for r in found if r["times_smaller"] >= 1 / 0.49]
     return {
         "all": sorted(found, key=lambda r: (r["width"], r["arm"], r["bits"])),
-        "shrink_and_improve": max(small, key=lambda r: r["times_smaller"], default=None),
-        "at_least_47_times_smaller": min(
-            (r for r in found if r["times_smaller"] >= 47), key=lambda r: r["drop_on_select"], default=None
-        ),
+        "shrink_and_improve": max(small, key=lambda r: (round(r["times_smaller"]), -r["drop_on_select"]), default=None),
         "grow_improve_and_shrink": min(better, key=lambda r: r["drop_on_select"], default=None),
     }
 
@@ -103,17 +102,18 @@ def _about(result: dict[str, Any]) -> str:
 def _host(host: dict[str, Any]) -> str:
     versions = host.get("versions", {})
     named = [f"{k} {v}" for k, v in versions.items() if v and k in ("torch", "onnxruntime", "onnx")]
-    return ", ".join([str(host.get("gpu") or host.get("cpu") or "unknown"), *named])
+    return ", ".join([*([host["gpu"]] if host.get("gpu") else []), str(host.get("cpu") or "unknown"), *named])
 
 
-def _cell(rows: dict[int, Any] | None) -> str:
+def _cell(rows: dict[int, Any] | None, seeds: int) -> str:
     if not rows:
         return "–"
     mean, pm = interval(100 * r["report"] for r in rows.values())
-    return f"{mean:.2f}" + ("" if math.isnan(pm) else f" ± {pm:.2f}")
+    told = f"{mean:.2f}" + ("" if math.isnan(pm) else f" ± {pm:.2f}")
+    return told if len(rows) == seeds else f"{told} ({len(rows)} seed{'s' if len(rows) > 1 else ''})"
 
 
-def _table(cells: dict[Key, Any]) -> list[str]:
+def _table(cells: dict[Key, Any], seeds: int) -> list[str]:
     arms = [a for a in ("plain", "distilled", "augmented", "augmented+distilled") if any(k[1] == a for k in cells)]
     lines = ["|width|bits|KB|" + "|".join(arms) + "|", "|-|-|-|" + "-|" * len(arms)]
     for width in sorted({k[0] for k in cells}):
@@ -122,7 +122,7 @@ def _table(cells: dict[Key, Any]) -> list[str]:
             sizes = [r["size_bytes"] for found in rows if found for r in found.values()]
             if sizes:
                 kind = "float" if bits == 32 else "int8"
-                shown = "|".join(_cell(r) for r in rows)
+                shown = "|".join(_cell(r, seeds) for r in rows)
                 lines.append(f"|{width:g}|{kind}|{statistics.fmean(sizes) / 1000:.1f}|{shown}|")
     return lines
 
@@ -139,7 +139,6 @@ def _sentences(ratios: dict[str, Any]) -> list[str]:
     lines = []
     for title, key in (
         ("Shrink-and-Improve (smallest that lost at most 0.24 points on select)", "shrink_and_improve"),
-        ("Shrink-and-Improve at 47× or more", "at_least_47_times_smaller"),
         ("Grow-Improve-and-Shrink (best at no more than 0.49× the bytes)", "grow_improve_and_shrink"),
     ):
         row = ratios.get(key)
@@ -150,12 +149,12 @@ def _sentences(ratios: dict[str, Any]) -> list[str]:
         lines.append(
             f"- {title}: {_name(row)}: {row['times_smaller']:.1f}× smaller, {change:+.2f}{_pm(row['drop_points_pm'])} "
             f"points, {row['errors_gone_percent']:.1f}{_pm(row['errors_gone_percent_pm'])} % of the errors gone "
-            f"({row['seeds']} seed(s))."
+            f"({row['seeds']} seed{'s' if row['seeds'] > 1 else ''})."
         )
     return lines
 
 
-def _paper(cells: dict[Key, Any]) -> list[str]:
+def _paper(cells: dict[Key, Any], seeds: int) -> list[str]:
     lines = [
         "Beside the survey's CIFAR-10 (float %, its bytes in KB float/int8; other data, so only the shape compares):",
         "",
@@ -165,7 +164,9 @@ def _paper(cells: dict[Key, Any]) -> list[str]:
     for width in sorted({k[0] for k in cells} & set(PAPER)):
         plain, aug, both, kb32, kb8 = PAPER[width]
         theirs = " / ".join("–" if v is None else f"{v:.2f}" for v in (plain, aug, both))
-        ours = " / ".join(_cell(cells.get((width, a, 32))) for a in ("plain", "augmented", "augmented+distilled"))
+        ours = " / ".join(
+            _cell(cells.get((width, a, 32)), seeds) for a in ("plain", "augmented", "augmented+distilled")
+        )
         lines.append(f"|{width:g}|{theirs}|{kb32}/{kb8}|{ours}|")
     return lines
 
