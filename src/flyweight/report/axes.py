@@ -32,6 +32,8 @@ class Axes:
         costs = [v for p in drawn if (v := placed(p, cost)) is not None]
         lows = [low for p in telling for low, _ in [bounds(p)]]
         highs = [high for p in drawn for _, high in [bounds(p)]]
+        # A dominated point a little lower is let in; one far below would press the frontier flat.
+        lows += [low for p in drawn for low, _ in [bounds(p)] if low >= min(lows) - 0.5 * (max(highs) - min(lows))]
         span = max(max(highs) - min(lows), 1e-9, 0.002 * abs(max(highs)))
         margin = max((max(costs) / min(costs)) ** 0.06, 1.15)
         low, high = min(lows) - 0.06 * span, max(highs) + 0.06 * span

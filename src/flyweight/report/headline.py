@@ -11,6 +11,8 @@ from flyweight.report.scale import change
 from flyweight.report.units import amount, milliseconds, times
 from flyweight.report.view import View
 
+_TELLING = 1.1
+
 
 @dataclass(frozen=True)
 class Pick:
@@ -25,9 +27,9 @@ class Pick:
 def picks(frontier: Frontier) -> tuple[Pick, ...]:
     """The points that most readers look for, each chosen on select and told by the report split where it was read.
 
-    The smallest and the fastest whose loss is allowed (``max_drop`` of the run; without one, the width by which the
-    baseline's own interval reaches down), and the best that costs no more bytes than the baseline. Empty without a
-    baseline, or where nothing improves on it.
+    The smallest and the fastest, by a tenth at least, whose loss is allowed (``max_drop`` of the run; without one, the
+    width by which the baseline's own interval reaches down); and the best that costs no more bytes than the baseline,
+    or the best of all where none of those is clearly better. Empty without a baseline, or where nothing is better.
     """
     view = View.of(frontier)
     base = view.baseline
@@ -40,7 +42,7 @@ def picks(frontier: Frontier) -> tuple[Pick, ...]:
     found = [
         _pick(view, "Smallest", _most(kept, _smaller(base)), lambda p: f"{_rounded(_smaller(base)(p))} smaller"),
         _pick(view, "Fastest", _most(kept, _faster), lambda p: f"{_rounded(_faster(p))} faster"),
-        _pick(view, "Best", _most([p for p in others if _no_larger(p, base)], _better(base)), lambda p: _at(view, p)),
+        _pick(view, "Best", _best(view, others, base), lambda p: _at(view, p)),
     ]
     return tuple(f for f in found if f is not None and not _lost(view, f))
 
@@ -51,7 +53,7 @@ def headline(frontier: Frontier) -> str:
     if not view.shown:
         return "No candidate was finished" if view.failed else "Nothing has been tried yet"
     if chosen:
-        texts = _sentences(view, chosen)
+        texts = _sentences(view, chosen) or ["As good as the baseline, and no smaller or faster"]
         whole = texts[0] if len(texts) == 1 else ", ".join(texts[:-1]) + ", or " + texts[-1]
         return whole[0].upper() + whole[1:]
     if view.baseline is None:
@@ -70,12 +72,24 @@ def _sentences(view: View, chosen: Sequence[Pick]) -> list[str]:
     texts = [f"{' and '.join(p.gain for p in same)} at {_at(view, same[0].point)}" for same in gains.values()]
     best = next((p for p in chosen if p.name == "Best" and id(p.point) not in gains), None)
     if best is not None:
-        score = best.point.report or best.point.quality
-        gain, _ = change(best.point, view.baseline)
-        if score is not None and gain is not None:
-            clear = gain > score.value - score.low
-            texts.append(f"{best.gain if clear else 'as good as the baseline'} at {_against(best.point, view)}")
+        gain = best.gain if _clear(view, best.point) else "as good as the baseline"
+        against = _against(best.point, view)
+        texts += [f"{gain} at {against}"] if best.gain == gain or "smaller" in against else []
     return texts
+
+
+def _best(view: View, points: Sequence[Point], base: Point) -> Point | None:
+    within = _most([p for p in points if _no_larger(p, base)], _better(base))
+    if within is not None and _clear(view, within):
+        return within
+    whole = _most(points, _better(base))
+    return whole if whole is not None and _clear(view, whole) else within
+
+
+def _clear(view: View, point: Point) -> bool:
+    """Whether the gain over the baseline is more than the half of the point's interval that lies below it."""
+    score, (gain, _) = point.report or point.quality, change(point, view.baseline)
+    return score is not None and gain is not None and gain > score.value - score.low
 
 
 def _pick(view: View, name: str, point: Point | None, gain: Callable[[Point], str]) -> Pick | None:
@@ -101,8 +115,11 @@ def _at(view: View, point: Point) -> str:
 
 
 def _against(point: Point, view: View) -> str:
-    ratio = _smaller(view.baseline)(point) if view.baseline is not None else 0.0
-    return f"{_rounded(ratio)} smaller" if ratio else "the same size"
+    mine = point.footprint.size_bytes
+    base = view.baseline.footprint.size_bytes if view.baseline is not None else None
+    if not mine or not base or f"{mine / base:.2f}" == "1.00":
+        return "the same size"
+    return f"{_rounded(base / mine)} smaller" if mine < base else f"{_rounded(mine / base)} larger"
 
 
 def _rounded(value: float) -> str:
@@ -118,14 +135,14 @@ def _most(points: Sequence[Point], gain: Callable[[Point], float]) -> Point | No
 def _smaller(base: Point) -> Callable[[Point], float]:
     def gain(point: Point) -> float:
         mine, its = point.footprint.size_bytes, base.footprint.size_bytes
-        return its / mine if mine and its and mine < its else 0.0
+        return its / mine if mine and its and its >= _TELLING * mine else 0.0
 
     return gain
 
 
 def _faster(point: Point) -> float:
     value = point.footprint.speedup
-    return value if value is not None and value > 1 else 0.0
+    return value if value is not None and value >= _TELLING else 0.0
 
 
 def _better(base: Point) -> Callable[[Point], float]:

@@ -21,6 +21,7 @@ from flyweight.report.view import View
 
 _PARTS = (("frontier", "Frontier"), ("points", "Points"), ("failed", "Failed"), ("claims", "Claims"))
 _MORE = (("recipes", "Recipes"), ("method", "Method"), ("machine", "Hardware"))
+_FITS = 'style="max-width:100%;height:auto"'
 _ROWS = 12
 _FEW = ("select", "change", "size_bytes", "smaller", "latency_ms", "speedup")
 
@@ -62,7 +63,9 @@ def fragment(frontier: Frontier) -> str:
     return tag(
         "div",
         tag("p", tag("strong", headline(frontier)), f" · {task}" if task else "", style="margin:0 0 6px"),
-        Markup(draw(frontier, frontier.costs[0] if frontier.costs else "size_bytes", 640, 360)) if rows else "",
+        Markup(draw(frontier, frontier.costs[0] if frontier.costs else "size_bytes", 640, 360, "", _FITS))
+        if rows
+        else "",
         tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows), style="border-collapse:collapse")
         if rows
         else "",

@@ -18,19 +18,35 @@
       const live = figure.querySelector(".live");
       const { data, layout } = JSON.parse(figure.querySelector("script").textContent);
       const first = [...layout.xaxis.range];
+      const [vals, texts] = [layout.xaxis.tickvals ?? [], layout.xaxis.ticktext ?? []];
       layout.autosize = true;
       layout.dragmode = narrow() ? false : "zoom";
       const config = { displayModeBar: false, responsive: true };
       figure.classList.add("alive");
       Plotly.newPlot(live, data, layout, config).then(() => {
-        Plotly.relayout(live, theme());
-        // The ticks chosen for the whole do for the whole; whoever zooms gets plotly's own, and back again.
-        const whole = layout.xaxis.tickvals;
+        // The ticks chosen for the whole do for the whole, thinned to the room there is; zoomed in, plotly's own.
+        const thin = () => {
+          const [low, high] = first;
+          const room = live.clientWidth - 90;
+          let last = -Infinity;
+          const kept = vals.map((v) => {
+            const x = ((Math.log10(v) - low) / (high - low)) * room;
+            const fits = x - last > 58;
+            if (fits) last = x;
+            return fits;
+          });
+          const pick = (list) => list.filter((_, k) => kept[k]);
+          return { "xaxis.tickmode": "array", "xaxis.tickvals": pick(vals), "xaxis.ticktext": pick(texts) };
+        };
+        Plotly.relayout(live, { ...theme(), ...thin() });
+        window.addEventListener("resize", () => {
+          if (live.layout.xaxis.tickmode !== "auto") Plotly.relayout(live, thin());
+        });
         live.on("plotly_relayout", (change) => {
-          const zoomed = Object.keys(change).some((name) => name.startsWith("xaxis.range"));
-          const mode = zoomed && !same(live.layout.xaxis.range, first) ? "auto" : "array";
-          if (zoomed && mode !== (live.layout.xaxis.tickmode ?? "array")) {
-            Plotly.relayout(live, { "xaxis.tickmode": mode, "xaxis.tickvals": whole });
+          if (!Object.keys(change).some((name) => name.startsWith("xaxis.range"))) return;
+          const mode = same(live.layout.xaxis.range, first) ? "array" : "auto";
+          if (mode !== live.layout.xaxis.tickmode) {
+            Plotly.relayout(live, mode === "auto" ? { "xaxis.tickmode": mode } : thin());
           }
         });
         live.on("plotly_click", (event) => show(event.points[0].customdata));

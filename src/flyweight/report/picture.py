@@ -125,6 +125,10 @@ class _Drawing:
         notes = [f"{below} below this range"] if below else []
         notes += [f"{missing} not measured"] if missing else []
         notes = ["bars: 95 % interval", *notes]
+        # On a narrow picture the notes go first and the axis's title has the line to itself.
+        room = frame.right - frame.left - text_width(f"{TITLES[self.cost]}, logarithmic →", _SMALL) - 16
+        while notes and text_width(" · ".join(notes), _SMALL) > room:
+            notes.pop(0)
         parts.append(_text(frame.left, frame.bottom + 40, " · ".join(notes), opacity=0.65))
         parts += [self._key(row, 22 + 18 * index + self._drop) for index, row in enumerate(self.legend)]
         return "".join(parts)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from flyweight.core.frontier import Frontier
 from flyweight.core.point import Point
+from flyweight.report.axes import Axes
 from flyweight.report.claims import Parting, claims
 from flyweight.report.columns import COLUMNS, Cell, Column
 from flyweight.report.headline import headline, picks
@@ -71,6 +72,8 @@ def figures(frontier: Frontier, view: View, plots: Sequence[str]) -> Markup:
     for cost, plot in zip(FIGURES, plots, strict=True):
         still = Markup(draw(frontier, cost, 620, 400))
         missing = len(view.shown) - len(view.drawn(cost))
+        below = sum(map(Axes.of(view, cost).below, view.drawn(cost)))
+        hidden = f" Below this range: {below} dominated." if below else ""
         note = f" Not measured, so not here: {missing} of {len(view.shown)} points." if missing else ""
         drawn.append(
             tag(
@@ -81,7 +84,7 @@ def figures(frontier: Frontier, view: View, plots: Sequence[str]) -> Markup:
                     "div", class_="live", role="img", aria_label=f"Quality against {TITLES[cost].lower()}, interactive"
                 ),
                 tag("script", data(plot), type="application/json"),
-                tag("figcaption", f"Up and to the left is better.{note}"),
+                tag("figcaption", f"Up and to the left is better.{hidden}{note}"),
             )
         )
     lead = (
