@@ -19,8 +19,22 @@ from flyweight.report.view import View
 from flyweight.report.words import words
 
 _NARROW, _WIDE = 100, 140
-_SHOWN = ("select", "report", "change", "size_bytes", "smaller", "latency_ms", "speedup", "peak_memory_bytes")
-_SHORT = {"change": "Change", "size_bytes": "Bytes", "peak_memory_bytes": "Memory"}
+_TITLES = {
+    "select": "Select",
+    "report": "Report",
+    "change": "Change",
+    "size_bytes": "Bytes",
+    "smaller": "Smaller",
+    "latency_ms": "Latency",
+    "speedup": "Faster",
+    "peak_memory_bytes": "Memory",
+    "load_ms": "Load",
+    "energy_mj": "Energy",
+}
+_DROPPED = ("load_ms", "peak_memory_bytes", "select interval", "report interval", "smaller")
+"""What goes first where the table is too wide; the HTML report has it all."""
+_LABEL = 14
+_GAP = 2
 
 
 def text(frontier: Frontier, color: bool | None = None, width: int | None = None) -> str:
@@ -33,18 +47,22 @@ def text(frontier: Frontier, color: bool | None = None, width: int | None = None
 
     view = View.of(frontier)
     out = io.StringIO()
+    colored = _colored() if color is None else color
+    space = max(_NARROW, min(_WIDE, width or shutil.get_terminal_size((120, 40)).columns))
     console = Console(
         file=out,
-        width=max(_NARROW, min(_WIDE, width or shutil.get_terminal_size((120, 40)).columns)),
-        force_terminal=_colored() if color is None else color,
-        no_color=not (_colored() if color is None else color),
-        color_system="standard" if (_colored() if color is None else color) else None,
+        width=space,
+        force_terminal=colored,
+        no_color=not colored,
+        color_system="standard" if colored else None,
         highlight=False,
         legacy_windows=False,
     )
     console.print(Text(_heading(frontier, view), style="bold"))
     if view.shown:
-        console.print(_grid(view))
+        console.print()
+        console.print(_grid(view, space))
+        console.print()
         console.print(Text(_legend(view), style="dim"))
     for point in view.failed:
         reason = " ".join((point.failure or "").split())
@@ -65,7 +83,8 @@ def dataframe(frontier: Frontier) -> Any:
         ) from error
     view = View.of(frontier)
     rows = [_row(view, point) for point in (*view.shown, *view.failed)]
-    return pd.DataFrame(rows, columns=list(_row(view, Point(id="", label=""))))
+    table = pd.DataFrame(rows, columns=list(_row(view, Point(id="", label=""))))
+    return table.astype(dict.fromkeys(COSTS, float))
 
 
 def _colored() -> bool:
@@ -74,44 +93,76 @@ def _colored() -> bool:
 
 def _heading(frontier: Frontier, view: View) -> str:
     task = str(frontier.about.get("task", "") or "").strip()
-    counted = f"{len(view.optimal)} of {len(view.shown)} points on the frontier"
+    counted = f"{len(view.optimal)} of {len(view.shown)} points on the frontier" if view.shown else "no point yet"
     failed = f", {len(view.failed)} failed" if view.failed else ""
     return f"{task + ': ' if task else ''}{counted}{failed}"
 
 
-def _grid(view: View) -> Any:
+def _grid(view: View, space: int) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
+    label = max((len(p.label) for p in view.shown), default=0)
+    columns = _fitting(view, space, min(label, 2 * _LABEL))
+    taken = 1 + _GAP + sum(_GAP + max(map(len, column)) for column in columns)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
     table.add_column("", width=1)
-    table.add_column("Point", overflow="ellipsis", no_wrap=True, min_width=12, ratio=None)
-    shown = [c for c in COLUMNS if c.name in _SHOWN]
-    for column in shown:
-        unit = f" ({view.scale.unit})" if column.name in ("select", "report") and view.scale.unit else ""
-        unit = f" ({view.scale.difference})" if column.name == "change" and view.scale.difference else unit
-        table.add_column(_SHORT.get(column.name, column.title) + unit, justify="right", no_wrap=column.name != "change")
-    for point in view.shown:
+    table.add_column("Point", overflow="ellipsis", no_wrap=True, width=max(_LABEL, min(label, space - taken)))
+    for column in columns:
+        table.add_column(column[0], justify="right", no_wrap=True, width=max(map(len, column)))
+    for index, point in enumerate(view.listed, start=1):
         stands = view.stands(point)
         mark = Text("●" if stands else "·", style="green" if stands else "")
         name = Text(point.label, style="bold" if stands else "")
-        cells = [_plain(view, point, column.name) for column in shown]
-        table.add_row(mark, name, *map(Text, cells), style="" if stands else "dim")
+        look = "" if stands or point is view.baseline else "dim"
+        table.add_row(mark, name, *(Text(column[index]) for column in columns), style=look)
     return table
 
 
-def _plain(view: View, point: Point, name: str) -> str:
+def _fitting(view: View, space: int, label: int) -> list[list[str]]:
+    """The columns as texts, the heading first: those of no figure are left out, then as many as do not fit."""
+    wanted = [name for name in _TITLES if any(_plain(view, p, name, True) != MISSING for p in view.shown)]
+    for dropped in range(len(_DROPPED) + 1):
+        gone = _DROPPED[:dropped]
+        columns = [
+            [
+                _titled(view, name),
+                *(_plain(view, p, name, f"{name} interval" not in gone) for p in view.listed),
+            ]
+            for name in wanted
+            if name not in gone
+        ]
+        if 3 + label + sum(_GAP + max(map(len, column)) for column in columns) <= space:
+            break
+    return columns
+
+
+def _titled(view: View, name: str) -> str:
+    unit = {"select": view.scale.unit, "report": view.scale.unit}.get(name, "")
+    return _TITLES[name] + (f" ({unit})" if unit else "")
+
+
+def _plain(view: View, point: Point, name: str, whole: bool) -> str:
     if name in ("select", "report"):
         score: Score | None = point.quality if name == "select" else point.report
-        return MISSING if score is None else f"{view.scale.bare(score.value)} [{view.scale.interval(score)}]"
+        if score is None:
+            return MISSING
+        return view.scale.bare(score.value) + (
+            f" [{view.scale.bare(score.low)}, {view.scale.bare(score.high)}]" if whole else ""
+        )
     found = next(c for c in COLUMNS if c.name == name).cell(view, point)
     return MISSING if found.text == "not measured" else found.text
 
 
 def _legend(view: View) -> str:
-    against = "Change, Smaller and Faster are against the baseline. " if view.baseline else "No baseline was measured. "
-    return f"● on the frontier, · dominated; [95 % interval]. {against}{MISSING} not measured."
+    unit = f" ({view.scale.difference})" if view.scale.difference else ""
+    against = (
+        f"Change{unit}, Smaller and Faster are against the baseline. "
+        if view.baseline
+        else "No baseline was measured. "
+    )
+    return f"● on the frontier, · dominated; quality on two splits [95 % interval]. {against}{MISSING} not measured."
 
 
 def _row(view: View, point: Point) -> dict[str, Any]:
