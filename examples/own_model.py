@@ -6,8 +6,8 @@ convolutions, and macro-F1 in place of accuracy, since the shop sells fewer coat
     flyweight optimize examples/own_model.py:task --out run-own/
     python examples/own_model.py
 
-Either takes two to three minutes on two cores. A network of 25 microseconds is bound by the calls between its layers, so
-its int8 twin saves bytes and no time: the table says so, for it is measured.
+Either takes two to four minutes on two cores. A network of 25 microseconds is bound by the calls between its layers,
+so its int8 twin saves bytes and no time: the table says so, for it is measured.
 """
 
 from __future__ import annotations
