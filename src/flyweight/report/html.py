@@ -11,12 +11,14 @@ from flyweight.core.atomic import write_text
 from flyweight.core.errors import MissingExtraError
 from flyweight.core.frontier import Frontier
 from flyweight.report.columns import COLUMNS
+from flyweight.report.delivered import delivered
 from flyweight.report.headline import headline
+from flyweight.report.listing import failures, recipes, table
 from flyweight.report.markup import Markup, joined, tag
 from flyweight.report.method import machine, method
+from flyweight.report.opening import FIGURES, figures, header
 from flyweight.report.picture import draw
 from flyweight.report.plot import plot
-from flyweight.report.sections import FIGURES, delivered, failures, figures, header, recipes, table
 from flyweight.report.view import View
 
 _PARTS = (("frontier", "Frontier"), ("points", "Points"), ("failed", "Failed"), ("claims", "Claims"))
@@ -110,7 +112,13 @@ def _page(frontier: Frontier) -> str:
     ]
     nav = tag("nav", *links, aria_label="Sections")
     main = tag("main", joined(*body))
-    foot = tag("footer", tag("p", "Made by flyweight from the points’ JSON alone. Nothing here was estimated."))
+    foot = tag(
+        "footer",
+        tag(
+            "p",
+            "Made by flyweight from the points’ JSON alone. Claims are counted; all else was measured on the files.",
+        ),
+    )
     ends = [tag("script", Markup(text)) for text in scripts]
     return "<!doctype html>\n" + tag("html", head, tag("body", nav, main, foot, *ends), lang="en")
 

@@ -31,6 +31,19 @@ def tag(name: str, /, *children: str, **attributes: str | int | bool | None) -> 
     return Markup(f"<{name}{told}>" if name in _VOID else f"<{name}{told}>{joined(*children)}</{name}>")
 
 
+def section(name: str, title: str, *children: str, lead: str = "") -> Markup:
+    """A section with its heading; ``lead`` explains it in a sentence."""
+    head = tag("h2", title, id=f"{name}-title")
+    return tag(
+        "section",
+        head,
+        tag("p", lead, class_="lead") if lead else "",
+        *children,
+        id=name,
+        aria_labelledby=f"{name}-title",
+    )
+
+
 def joined(*children: str) -> Markup:
     """The children one after another, escaped where they are no markup."""
     return Markup("".join(c if isinstance(c, Markup) else escape(c) for c in children))

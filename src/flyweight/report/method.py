@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flyweight.core.frontier import Frontier
-from flyweight.report.markup import Markup, tag
-from flyweight.report.sections import section
+from flyweight.report.markup import Markup, section, tag
 from flyweight.report.units import TITLES, amount
 from flyweight.report.view import View
 from flyweight.report.words import words
@@ -58,8 +57,12 @@ def method(frontier: Frontier, view: View) -> Markup:
         found = _distinct(d.get(name) for d in details)
         facts += [(title, ", ".join(found) + (" example a call" if unit and found == ["1"] else unit))] if found else []
     calls = _range(d.get("n") for d in details)
-    told = "the median of calls timed in turns with the baseline's, in one fresh process without torch"
-    facts.append(("Latency", f"{told}; {calls} calls a point" if calls else told))
+    told = "median of calls" + (", timed in turns with the baseline's" if _any(view, "speedup") else "")
+    told += ", in a fresh process" + (
+        " without torch" if all(d.get("probe_had_torch") is False for d in details) else ""
+    )
+    if _any(view, "latency_ms"):
+        facts.append(("Latency", f"{told}; {calls} calls a point" if calls else told))
     empty = _range((d.get("empty_call_ms") for d in details), " ms")
     facts += [("A call that computes nothing", empty)] if empty else []
     memory = _distinct(d.get("memory_method") for d in details)
@@ -107,6 +110,10 @@ def machine(frontier: Frontier) -> Markup:
     if not blocks:
         return Markup("")
     return section("machine", "Hardware and versions", tag("div", *blocks, class_="groups"))
+
+
+def _any(view: View, name: str) -> bool:
+    return any(getattr(p.footprint, name) is not None for p in view.shown)
 
 
 def _listed(facts: Iterable[tuple[str, str]]) -> Markup:

@@ -18,6 +18,7 @@ from flyweight.report.view import KINDS, View, kind, placed
 from flyweight.report.words import words
 
 _SYMBOLS = dict(zip(KINDS, ("circle", "diamond", "square"), strict=True))
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif"
 _GRAY = "#8592a3"
 _SUFFIX = {"bytes": "B", "ms": " ms", "mj": " mJ"}
 
@@ -141,9 +142,9 @@ def _dress(figure: Any, view: View, cost: str, any_drawn: bool) -> None:
         template="none",
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif", "size": 12.5},
+        font={"family": _FONT, "size": 12.5},
         margin={"l": 64, "r": 18, "t": 12, "b": 52},
-        hoverlabel={"align": "left"},
+        hoverlabel={"align": "left", "font": {"family": _FONT, "size": 12.5}},
         legend={"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom"},
         modebar={"bgcolor": "rgba(0,0,0,0)", "color": _GRAY},
         xaxis={
