@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from flyweight.core.errors import FlyweightError, unknown_name
@@ -57,9 +58,10 @@ class Study:
 
     def recover(self) -> None:
         """Enters the trials of dead processes anew; call it before asking."""
-        for trial in self._study.get_trials(deepcopy=False, states=(self._states.RUNNING,)):
-            if not _alive(trial.user_attrs.get(_OWNER)):
-                self.release(trial)
+        with self._alone():  # between asking and signing a trial looks like a dead process's
+            for trial in self._study.get_trials(deepcopy=False, states=(self._states.RUNNING,)):
+                if not _alive(trial.user_attrs.get(_OWNER)):
+                    self.release(trial)
 
     def release(self, trial: Any) -> None:
         """Gives up ``trial``, and enters it anew for whoever asks next."""
@@ -69,8 +71,7 @@ class Study:
 
     def ask(self, most: int | None = None) -> Any:
         """The next trial, marked as this process's; None where ``most`` are finished or under way."""
-        with (self.folder / "trials.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._alone():
             started = self.started
             if most is not None and started >= most:
                 return None
@@ -98,6 +99,12 @@ class Study:
         """Tells that ``trial`` became no candidate."""
         trial.set_user_attr(_REASON, reason)
         self._study.tell(trial, state=self._states.FAIL)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        with (self.folder / "trials.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _given_up(self, trial: Any) -> bool:
         return trial.state == self._states.FAIL and _REASON not in trial.user_attrs
