@@ -58,7 +58,9 @@ def points() -> list[Point]:
             path="models/aaa0.onnx",
             quality=score(0.9032),
             report=score(0.9011, 10_000),
-            footprint=footprint(5_381_123, 1_343_018, 40_100_000, 2.0, detail={"time_by_op": {"Conv": 0.9, "Relu": 0.1}}),
+            footprint=footprint(
+                5_381_123, 1_343_018, 40_100_000, 2.0, detail={"time_by_op": {"Conv": 0.9, "Relu": 0.1}}
+            ),
             baseline=True,
             seconds=120.5,
         ),
@@ -98,7 +100,13 @@ def points() -> list[Point]:
             bits=4,
             quality=score(0.8610),
             footprint=footprint(
-                61_111, 98_570, 4_300_000, 0.41, latency_ms=None, latency_iqr_ms=None, speedup=None,
+                61_111,
+                98_570,
+                4_300_000,
+                0.41,
+                latency_ms=None,
+                latency_iqr_ms=None,
+                speedup=None,
                 why=NO_COUNTER | {"latency_ms": ALARM},
             ),
             notes=(ALARM,),
@@ -134,3 +142,9 @@ def frontier() -> Frontier:
 @pytest.fixture
 def alarm() -> str:
     return ALARM
+
+
+@pytest.fixture
+def made() -> dict[str, Point]:
+    """The points by id."""
+    return {p.id: p for p in points()}

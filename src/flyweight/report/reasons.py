@@ -10,7 +10,7 @@ from flyweight.core.footprint import Footprint
 from flyweight.report.units import amount, milliseconds, share, times
 
 _TELLING = 0.1
-"""A share of a file or of a call below a tenth explains nothing worth reading."""
+"""A share of a file, of a call or of a difference below a tenth explains nothing worth reading."""
 _COUNTED = ("Conv", "Gemm", "MatMul", "Attention", "LSTM", "GRU", "RNN", "Einsum")
 _CONVERTING = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast", "ReorderInput", "ReorderOutput")
 _NAMED = 3
@@ -25,7 +25,7 @@ def reasons_size(mine: Footprint, base: Footprint, claimed: float | None) -> tup
     if min(size - graph, base_size - base_graph) <= 0:
         return ()
     delivered, alone = base_size / size, (base_size - base_graph) / (size - graph)
-    if abs(math.log(alone / claimed)) >= abs(math.log(delivered / claimed)):
+    if abs(math.log(alone / claimed)) > (1 - _TELLING) * abs(math.log(delivered / claimed)):
         return ()
     told = (
         f"{amount(graph)} of its {amount(size)} are the graph and no weights "

@@ -1,0 +1,73 @@
+"""The result in words is computed, and claims no gain that is none."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from flyweight.core.frontier import Frontier
+from flyweight.core.point import Point, Score
+from flyweight.report.headline import headline, picks
+
+
+def _only(frontier: Frontier, *ids: str, **about: object) -> Frontier:
+    return Frontier(tuple(p for p in frontier.points if p.id in ids), about=about)
+
+
+def test_the_whole(frontier: Frontier) -> None:
+    told = "47× smaller and 8.3× faster at −0.24 points, or as good as the baseline at 13× smaller"
+    assert headline(frontier) == told
+    assert [(p.name, p.point.id, p.gain) for p in picks(frontier)] == [
+        ("Smallest", "ccc2", "47× smaller"),
+        ("Fastest", "ccc2", "8.3× faster"),
+        ("Best", "bbb1", "+0.09 points"),
+    ]
+    assert "89.87 % (89.28 to 90.46) on report · −0.24 points" in picks(frontier)[0].told
+
+
+def test_the_loss_that_the_run_allows_decides(frontier: Frontier) -> None:
+    wide = dataclasses.replace(frontier, about={"max_drop": 0.1})
+    assert picks(wide)[0].point.id == "ddd3"
+    assert headline(wide).startswith("88× smaller at −4.22 points, 8.3× faster at −0.24 points, or as good")
+    strict = dataclasses.replace(frontier, about={"max_drop": 0.0})
+    assert {p.point.id for p in picks(strict)} <= {"bbb1", "ccc2"}
+
+
+def test_a_clear_gain_is_told_with_its_price(frontier: Frontier) -> None:
+    base = frontier.points[0]
+    better = Score(value=0.95, low=0.94, high=0.96, examples=2000)
+    footprint = dataclasses.replace(base.footprint, size_bytes=10_762_246, speedup=0.5, latency_ms=4.0)
+    grown = dataclasses.replace(base, id="h", baseline=False, quality=better, report=better, footprint=footprint)
+    assert headline(Frontier((base, grown))) == "+4.89 points at 2.0× larger"
+
+
+def test_a_gain_that_report_does_not_confirm_is_not_the_headline(frontier: Frontier) -> None:
+    base, other = frontier.points[:2]
+    footprint = dataclasses.replace(base.footprint, size_bytes=base.footprint.size_bytes, speedup=1.0)
+    worse = Score(value=0.85, low=0.84, high=0.86, examples=10_000)
+    lucky = dataclasses.replace(other, report=worse, footprint=footprint)
+    assert headline(Frontier((base, lucky))).startswith("No point improves on the baseline")
+
+
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        ((), "Nothing has been tried yet"),
+        (("fff5",), "No candidate was finished"),
+        (("aaa0",), "The baseline, and no other point yet"),
+        (("aaa0", "eee4"), "No point improves on the baseline within the quality that may be lost"),
+        (("bbb1", "ccc2"), "2 of 2 points on the frontier, without a baseline to compare with"),
+    ],
+)
+def test_little_to_tell(frontier: Frontier, ids: tuple[str, ...], told: str) -> None:
+    assert headline(_only(frontier, *ids)) == told
+
+
+def test_a_metric_of_another_scale(frontier: Frontier) -> None:
+    def of(point: Point, value: float) -> Point:
+        found = Score(value=value, low=value - 0.1, high=value + 0.1, examples=100)
+        return dataclasses.replace(point, quality=found, report=None)
+
+    points = (of(frontier.points[0], -3.0), of(frontier.points[2], -3.05))
+    assert headline(Frontier(points)) == "47× smaller and 8.3× faster at −0.0500"
