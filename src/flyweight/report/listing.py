@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from flyweight.core.point import Point
 from flyweight.report.columns import COLUMNS, Cell, Column
-from flyweight.report.markup import Markup, section, tag
+from flyweight.report.markup import Markup, joined, section, tag
 from flyweight.report.units import seconds
 from flyweight.report.view import View, kind
 from flyweight.report.words import words
@@ -28,7 +28,8 @@ def table(view: View) -> Markup:
         "label", tag("input", type="checkbox", id="only"), " only those on the frontier", class_="switch", hidden=True
     )
     notes = [tag("p", f"{column.title}: not measured: {why}", class_="note") for column, why in absent]
-    lead = "Choose a heading to sort. ● stands on the frontier. Changes and ratios are against the baseline."
+    hint = tag("span", " Choose a heading to sort.", class_="screen")
+    lead = joined("● stands on the frontier. Changes and ratios are against the baseline.", hint)
     scroll = tag("div", whole, class_="scroll", tabindex="0", role="region", aria_label="All points, a wide table")
     return section("points", "All points", switch, scroll, *notes, lead=lead)
 

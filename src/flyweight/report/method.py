@@ -71,13 +71,8 @@ def method(frontier: Frontier, view: View) -> Markup:
     )
     energy = _distinct(d.get("energy_counter") for d in details if d.get("energy_counter"))
     facts += [("Energy", ", ".join(energy))] if energy else []
-    facts.append(
-        (
-            "Frontier",
-            "no other point is at least as good in quality and in "
-            + " and ".join(TITLES[c].lower() for c in frontier.costs),
-        )
-    )
+    counted = " and ".join(["quality", *(TITLES[c].lower() for c in frontier.costs)])
+    facts.append(("Frontier", f"no other point is as good in all of {counted}, and better in one"))
     facts.append(("Bytes", "of the file; 1 KB is 1000 bytes"))
     return section("method", "How it was measured", _listed(facts))
 

@@ -9,7 +9,7 @@ from flyweight.core.point import Point
 from flyweight.report.axes import Axes
 from flyweight.report.headline import headline, picks
 from flyweight.report.listing import anchor
-from flyweight.report.markup import Markup, data, section, tag
+from flyweight.report.markup import Markup, data, joined, section, tag
 from flyweight.report.picture import draw
 from flyweight.report.units import TITLES
 from flyweight.report.view import View
@@ -70,10 +70,10 @@ def figures(frontier: Frontier, view: View, plots: Sequence[str]) -> Markup:
                 tag("figcaption", f"Up and to the left is better.{hidden}{note}"),
             )
         )
-    lead = (
+    lead = joined(
         "Solid points are best at their cost and joined by steps; hollow ones are best in another cost; faint ones "
-        "are dominated. Bars are 95 % intervals on the select split. Hover over a point for its recipe, click it to "
-        "see more; drag to zoom, double-click to see all."
+        "are dominated. Bars are 95 % intervals on the select split.",
+        tag("span", " Hover for a recipe, click to see more; drag to zoom, double-click to see all.", class_="screen"),
     )
     return section("frontier", "The frontier", tag("div", *drawn, class_="figures"), lead=lead)
 
