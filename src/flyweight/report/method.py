@@ -71,8 +71,8 @@ def method(frontier: Frontier, view: View) -> Markup:
     )
     energy = _distinct(d.get("energy_counter") for d in details if d.get("energy_counter"))
     facts += [("Energy", ", ".join(energy))] if energy else []
-    counted = " and ".join(["quality", *(TITLES[c].lower() for c in frontier.costs)])
-    facts.append(("Frontier", f"no other point is as good in all of {counted}, and better in one"))
+    all_of = " and ".join(["quality", *(TITLES[c].lower() for c in frontier.costs)])
+    facts.append(("Frontier", f"no other point is as good in all of {all_of}, and better in one"))
     facts.append(("Bytes", "of the file; 1 KB is 1000 bytes"))
     return section("method", "How it was measured", _listed(facts))
 
