@@ -295,3 +295,22 @@ def test_a_killed_run_goes_on_and_repeats_no_finished_step(tmp_path):
     assert rest[:3] == ["start 2", "start 3", "start 4"]
     log = [json.loads(line)["key"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert len(log) == len(set(log)) == 5
+
+
+class Random(torch.utils.data.Dataset):
+    """Another answer at each look, as a data set that augments gives."""
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        return torch.rand(3), torch.tensor(0.0)
+
+
+def test_a_data_set_that_is_random_itself_has_one_key():
+    def drawn():
+        task, data = make_task(), Random()
+        object.__setattr__(task, "data", Splits(train=data, calibrate=data, select=data, report=data))
+        return task_key(task)
+
+    assert drawn() == drawn() != task_key(make_task())

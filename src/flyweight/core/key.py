@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from flyweight import __version__
 from flyweight.core.serial import to_json
+from flyweight.core.source import classes_source, source, steps_source
 from flyweight.core.step import Step
 from flyweight.core.task import Task
 
@@ -22,30 +23,29 @@ _SAMPLED = 64
 def task_key(task: Task) -> str:
     """A key of what the task says: its name, code, example, data, and the teacher that the user gave, if any.
 
-    Data enter by their length and by 64 examples spread over each split; code by the source of the
-    functions and of the classes of their instances. Two tasks of one key are taken as the same.
+    Code is that of the loss, the quality, the family, the fit and the augmentations, with the user's functions and
+    objects that they reach (:mod:`flyweight.core.source`). Data enter by their length and by 64 examples spread over
+    each split; where asking twice gives two answers (a data set that augments), by their length and code alone. The
+    version of flyweight counts too. Two tasks of one key are taken as the same.
     """
-    digest = hashlib.sha256(task.name.encode())
+    digest = hashlib.sha256(f"{__version__} {task.name}".encode())
     for tensor in task.example:
         digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
     for thing in (task.loss, task.quality, task.family, task.fit, *task.augment):
-        digest.update(_source(thing).encode())
+        digest.update(source(thing).encode())
     if isinstance(task.teacher, nn.Module):
         digest.update(model_key(task.teacher).encode())
     elif task.teacher is not None:
-        digest.update(_source(task.teacher).encode())
+        digest.update(source(task.teacher).encode())
     for split in (task.data.train, task.data.calibrate, task.data.select, task.data.report):
-        length = len(split)  # type: ignore[arg-type]
-        digest.update(str(length).encode())
-        for index in range(0, length, max(1, length // _SAMPLED)):
-            _update(digest, split[index])
+        _update_split(digest, split)
     return digest.hexdigest()[:16]
 
 
 def model_key(model: nn.Module) -> str:
-    """A key of a model's structure and of every value in its state."""
+    """A key of a model's structure, of the code of its classes, and of every value in its state."""
     digest = hashlib.sha256(repr(model).encode())
-    digest.update(_source(model).encode())
+    digest.update(classes_source(model).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
         _update(digest, (tensor,))
@@ -53,8 +53,9 @@ def model_key(model: nn.Module) -> str:
 
 
 def step_key(parent: str, step: Step) -> str:
-    """The key of ``step`` taken after ``parent``."""
-    text = json.dumps([parent, to_json(step)], sort_keys=True)
+    """The key of ``step`` taken after ``parent``: its fields, and its code where that is the user's own."""
+    told = to_json(step)
+    text = json.dumps([parent, told], sort_keys=True) + steps_source(told)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -66,6 +67,20 @@ def recipe_keys(recipe: Iterable[Step], model: nn.Module, task: Task) -> list[st
     return keys
 
 
+def _update_split(digest: Any, split: Any) -> None:
+    length = len(split)
+    digest.update(str(length).encode())
+    chosen = range(0, length, max(1, length // _SAMPLED))
+    once, again = hashlib.sha256(), hashlib.sha256()
+    for asked in (once, again):
+        for index in chosen:
+            _update(asked, split[index])
+    if once.digest() == again.digest():
+        digest.update(once.digest())
+    else:  # each look is another draw: nothing of the values can be held
+        digest.update(source(type(split)).encode())
+
+
 def _update(digest: Any, items: Any) -> None:
     for item in items if isinstance(items, tuple | list) else (items,):
         if isinstance(item, Tensor):
@@ -74,15 +89,3 @@ def _update(digest: Any, items: Any) -> None:
             digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
         else:
             digest.update(repr(item).encode())
-
-
-def _source(thing: Any) -> str:
-    if thing is None:
-        return "None"
-    code = thing if inspect.isroutine(thing) or inspect.isclass(thing) else type(thing)
-    try:
-        text = inspect.getsource(code)
-    except (OSError, TypeError):
-        text = getattr(code, "__qualname__", repr(code))
-    settings = "" if code is thing or isinstance(thing, nn.Module) else repr(thing)
-    return text + settings
