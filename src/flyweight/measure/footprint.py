@@ -24,8 +24,8 @@ from flyweight.measure.size import gzip_bytes, size_bytes
 if TYPE_CHECKING:
     from flyweight.measure.session import Array
 
-_TOGETHER = 8
-"""Artifacts timed in one process: each stays open, and a round must not grow long."""
+_TOGETHER = 32
+"""Artifacts timed in turns in one process, all of them open: more than a frontier has, or its times don't compare."""
 
 _PATIENCE_S = 120.0
 

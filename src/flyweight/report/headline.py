@@ -87,9 +87,10 @@ def _best(view: View, points: Sequence[Point], base: Point) -> Point | None:
 
 
 def _clear(view: View, point: Point) -> bool:
-    """Whether the gain over the baseline is more than the half of the point's interval that lies below it."""
-    score, (gain, _) = point.report or point.quality, change(point, view.baseline)
-    return score is not None and gain is not None and gain > score.value - score.low
+    """Whether the gain over the baseline on select is more than the half of the point's interval that lies below it."""
+    if view.baseline is None or view.baseline.quality is None or point.quality is None:
+        return False
+    return _quality(point) - view.baseline.quality.value > point.quality.value - point.quality.low
 
 
 def _pick(view: View, name: str, point: Point | None, gain: Callable[[Point], str]) -> Pick | None:

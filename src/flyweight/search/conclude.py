@@ -34,7 +34,12 @@ def conclude(evaluator: Evaluator, points: Sequence[Point], costs: Sequence[str]
     finished = [p.id for p in points if p.failure is None and p.quality is not None]
     base = {p.id for p in points if p.baseline}
     mark = evaluator.store.folder / "together.json"
-    told = {"points": sorted(finished), "threads": evaluator.threads, "runtime": evaluator.runtime}
+    told = {
+        "points": sorted(finished),
+        "costs": list(costs),
+        "threads": evaluator.threads,
+        "runtime": evaluator.runtime,
+    }
     if _read(mark) != told:
         done: set[str] = set()
         stale = {key for key in finished if known[key].footprint.detail.get("threads") != evaluator.threads}

@@ -9,6 +9,9 @@ from flyweight.core.errors import BudgetError
 from flyweight.core.frontier import Frontier
 from flyweight.core.point import Point
 
+_ROUNDING = 1e-9
+"""A quality of 0.7 is no less than 0.8 − 0.1, whatever binary fractions say."""
+
 
 def verdict(frontier: Frontier, budgets: Sequence[Budget] = (), max_drop: float | None = None) -> Point | None:
     """The point to take, or None where nothing was asked for.
@@ -22,7 +25,7 @@ def verdict(frontier: Frontier, budgets: Sequence[Budget] = (), max_drop: float 
     ready = [p for p in frontier.points if p.failure is None and p.quality is not None]
     base = frontier.baseline
     floor = None if max_drop is None or base is None or base.quality is None else base.quality.value - max_drop
-    near = [p for p in ready if floor is None or _quality(p) >= floor]
+    near = [p for p in ready if floor is None or _quality(p) >= floor - _ROUNDING]
     met = [p for p in near if all(b.excess(p) == 0 for b in budgets)]
     if met and max_drop is not None:
         return min(met, key=lambda p: (p.value("size_bytes") or float("inf"), -_quality(p)))
