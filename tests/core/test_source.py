@@ -52,8 +52,8 @@ def load(folder, text, name="theirs"):
 
 @pytest.fixture
 def told(tmp_path):
-    def tell(text, what, count=iter(range(99))):
-        folder = tmp_path / str(next(count))
+    def tell(text, what):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
         return what(load(folder, text))
 
@@ -62,7 +62,11 @@ def told(tmp_path):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("FACTOR = 2.0", "FACTOR = 3.0"), ("return FACTOR * x", "return -FACTOR * x"), ("def helper(x)", "def helper(x, y=1)")],
+    [
+        ("FACTOR = 2.0", "FACTOR = 3.0"),
+        ("return FACTOR * x", "return -FACTOR * x"),
+        ("def helper(x)", "def helper(x, y=1)"),
+    ],
 )
 def test_what_a_function_reaches_counts(told, old, new):
     for what in (lambda m: source(m.loss), lambda m: classes_source(m.Net())):
