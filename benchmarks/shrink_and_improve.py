@@ -11,6 +11,7 @@ killed run goes on where it stood:
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import os
@@ -151,10 +152,13 @@ def _work(given: tuple[Plan, Job]) -> tuple[Job, list[dict[str, Any]], str | Non
 
 def execute(plan: Plan, jobs: list[Job], workers: int, deadline: float) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Rows of every job, kept ones read back; and what could not be run, with the reason."""
-    folder = Path(plan.out)
-    (folder.parent / f"{folder.name}-rows").mkdir(parents=True, exist_ok=True)
-    kept = {job: folder.parent / f"{folder.name}-rows" / f"{job.name}.json" for job in jobs}
-    rows: list[dict[str, Any]] = [r for path in kept.values() if path.exists() for r in json.loads(path.read_text())]
+    from flyweight.core.atomic import read_json, write_json
+
+    # Beside the store, which wants its folder to itself; named by the plan, so that rows of another are not taken.
+    named = hashlib.sha256(json.dumps(asdict(plan), sort_keys=True).encode()).hexdigest()[:8]
+    folder = Path(f"{plan.out}-rows-{named}")
+    kept = {job: folder / f"{job.name}.json" for job in jobs}
+    rows: list[dict[str, Any]] = [r for path in kept.values() if path.exists() for r in read_json(path)]
     todo = [job for job in jobs if not kept[job].exists()]
     missing = {job.name: "not started: out of time" for job in todo}
     counter = multiprocessing.get_context("spawn").Value("i", 0)
@@ -168,7 +172,7 @@ def execute(plan: Plan, jobs: list[Job], workers: int, deadline: float) -> tuple
                 pool.terminate()
                 break
             if failure is None:
-                kept[job].write_text(json.dumps(found))
+                write_json(kept[job], found)
                 rows += found
                 del missing[job.name]
             else:

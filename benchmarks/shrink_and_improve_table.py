@@ -58,7 +58,7 @@ def _ratios(cells: dict[Key, Any]) -> dict[str, Any]:
         return {}
     found = []
     for (width, arm, bits), rows in cells.items():
-        if not rows.keys() & base.keys():
+        if len(rows.keys() & base.keys()) < len(base):  # a cell of fewer seeds would win or lose by luck
             continue
         drop, drop_pm = _paired(base, rows, lambda x, y: 100 * (x["report"] - y["report"]))
         gone, gone_pm = _paired(base, rows, lambda x, y: 100 * (y["report"] - x["report"]) / (1 - x["report"]))
