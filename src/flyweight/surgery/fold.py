@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,14 +16,17 @@ from flyweight.surgery.trace import trace
 from flyweight.surgery.walk import replace_
 
 
-def fold_batchnorm_(model: nn.Module, example: tuple[Tensor, ...]) -> list[tuple[str, str]]:
+def fold_batchnorm_(
+    model: nn.Module, example: tuple[Tensor, ...], exclude: Sequence[str] = ()
+) -> list[tuple[str, str]]:
     """Folds each batch-norm that alone follows a layer into it, for good, and returns the names of the pairs.
 
     w′ = w·γ/√(σ²+ε),  b′ = (b − μ)·γ/√(σ²+ε) + β, by the running statistics: in evaluation the model computes what it
     did. The batch-norm's place is taken by an identity. Raises :class:`UnsupportedError` where the model cannot be
-    traced. ``example`` is one batch of inputs.
+    traced. ``example`` is one batch of inputs; what lies inside a module that a glob of ``exclude`` matches stays as
+    it is, and need not be traced.
     """
-    pairs = foldable(trace(model), example)
+    pairs = foldable(trace(model, exclude), example)
     for layer, norm in pairs:
         _fold_(model.get_submodule(layer), model.get_submodule(norm))
         replace_(model, norm, nn.Identity())

@@ -122,14 +122,14 @@ class IntegerLayer(nn.Module):
             scale = link.scale(link.granularity.rows(weight))
         return _one_each(scale)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name, for a model may call by keyword)
         """The layer's output, and that of its batch-norm where it has one."""
         if self.norm is None or not self._live or not self.training:
             weight: Any = self.layer.weight
-            return self._apply_layer(x, weight, self.bias(_one_each(self.link[0].latest)))
+            return self._apply_layer(input, weight, self.bias(_one_each(self.link[0].latest)))
         factor = self.factor()
         factor = torch.where(factor.abs() < _FACTOR_FLOOR, torch.full_like(factor, _FACTOR_FLOOR), factor)
-        product = self._apply_layer(x, self.layer.weight, None)  # type: ignore[arg-type]
+        product = self._apply_layer(input, self.layer.weight, None)  # type: ignore[arg-type]
         plain = product / factor.reshape(-1, *(1,) * (product.dim() - 2))
         if self.layer.bias is not None:
             plain = plain + self.layer.bias.reshape(-1, *(1,) * (product.dim() - 2))  # type: ignore[operator]

@@ -30,8 +30,9 @@ def trace(model: nn.Module, exclude: Sequence[str] = ()) -> fx.GraphModule:
     """``model`` as a graph of its torch.nn modules, sharing their parameters; it still has two modes.
 
     Modules that a glob of ``exclude`` matches stay whole, and so do those without parameters that cannot be traced
-    or act otherwise in training than in evaluation. ``F.dropout(x, training=self.training)`` becomes a module. Raises
-    :class:`UnsupportedError`, naming module and line, where the code cannot be traced.
+    or act otherwise in training than in evaluation. ``F.dropout(x, training=self.training)`` becomes a module, and
+    keyword arguments become positional where the signature says their place. Raises :class:`UnsupportedError`, naming
+    module and line, where the code cannot be traced.
     """
     opaque = matching(model, exclude)
     modes = {module: module.training for module in model.modules()}
@@ -48,6 +49,7 @@ def trace(model: nn.Module, exclude: Sequence[str] = ()) -> fx.GraphModule:
             module.training = mode
     graph = fx.GraphModule(model, evaluated, type(model).__name__)
     _name_dropouts(graph, trained)
+    _place_keywords(graph)
     for module in graph.modules():
         module.training = modes.get(module, model.training)
     graph.recompile()
@@ -157,5 +159,18 @@ def _name_dropouts(graph: fx.GraphModule, trained: fx.Graph) -> None:
             name += "_"
         graph.add_submodule(name, _DROPOUTS[node.target](bound[0].arguments["p"]))
         with graph.graph.inserting_before(node):
-            node.replace_all_uses_with(graph.graph.call_module(name, (node.args[0],)))
+            node.replace_all_uses_with(graph.graph.call_module(name, (bound[0].arguments["input"],)))
         graph.graph.erase_node(node)
+
+
+def _place_keywords(graph: fx.GraphModule) -> None:
+    """Writes ``self.conv(input=x)`` as ``self.conv(x)``, so that what reads the graph meets one form."""
+    for node in graph.graph.nodes:
+        if not node.kwargs or node.op not in ("call_module", "call_function"):
+            continue
+        called = graph.get_submodule(str(node.target)).forward if node.op == "call_module" else node.target
+        try:
+            bound = inspect.signature(called).bind(*node.args, **node.kwargs)
+        except (TypeError, ValueError):  # torch's built-in functions tell no signature
+            continue
+        node.args, node.kwargs = bound.args, bound.kwargs

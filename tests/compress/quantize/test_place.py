@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
+from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.surgery.activation import Requantize
 
@@ -147,3 +148,36 @@ def test_excluded_modules_stay_float_and_their_outputs_are_rounded_where_integer
     graph = quantized(Graph(), tiny_task, torch.randn(16, 1, 8, 8), exclude=exclude)
     floats = [n for n, m in graph.named_modules() if isinstance(m, nn.Conv2d) and not n.endswith(".layer")]
     assert floats == {"one": ["one"], "gate": ["gate.a", "gate.b"], "gate.*": ["gate.a", "gate.b"]}[exclude[0]]
+
+
+class Keywords(Graph):
+    """The same network, every argument by its name."""
+
+    def forward(self, x):
+        x = F.max_pool2d(input=F.relu(input=self.norm(input=self.stem(input=x))), kernel_size=2)
+        y = F.relu(input=torch.add(input=self.one(input=x), other=x))
+        gate = F.relu(input=self.gate.a(input=torch.mean(input=y, dim=(2, 3), keepdim=True)))
+        y = y.mul(other=torch.sigmoid(input=self.gate.b(input=gate)))
+        z = F.gelu(input=self.deep(input=y))
+        y = torch.cat(tensors=[y, z], dim=1)
+        return self.head(input=torch.reshape(input=torch.mean(input=y, dim=(2, 3)), shape=(x.size(0), -1)))
+
+
+@pytest.mark.parametrize("fields", [{}, {"aware": Aware()}], ids=["after", "aware"])
+def test_keyword_arguments_change_nothing(tiny_task, fields):
+    plain, named, example = Graph(), Keywords(), torch.randn(16, 1, 8, 8)
+    named.load_state_dict(plain.state_dict())
+    one = quantized(plain.eval(), tiny_task, example, **fields)
+    two = quantized(named.eval(), tiny_task, example, **fields)
+    assert sorted(e[2] for e in edges(one)) == sorted(e[2] for e in edges(two))
+    assert torch.equal(one(example), two(example))
+
+
+class CalledTwiceByName(Twice):
+    def forward(self, x):
+        return self.one(input=F.relu(self.one(input=x)))
+
+
+def test_a_layer_called_twice_by_keyword_has_one_input_grid(tiny_task):
+    graph = quantized(CalledTwiceByName(), tiny_task, torch.randn(8, 4))
+    assert len([e for e in edges(graph) if e[1] == "one_input_grid"]) == 2

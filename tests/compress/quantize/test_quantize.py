@@ -188,3 +188,60 @@ def test_quantizing_twice_is_refused(tiny_task):
     made = Quantize()(tiny_task.model, tiny_task)
     with pytest.raises(UnsupportedError, match=r"the weight of '0.layer' is quantized already. Take one Quantize"):
         Quantize()(made, tiny_task)
+
+
+class Branching(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(8)
+
+    def forward(self, x):
+        return self.norm(x if x.mean() > -1e9 else -x)
+
+
+class PartlyUntraceable(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm, self.odd, self.head = nn.Linear(64, 8), nn.BatchNorm1d(8), Branching(), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(self.odd(self.norm(self.stem(x.flatten(1)))))
+
+
+def test_the_way_out_of_a_part_that_cannot_be_traced_works(tiny_task):
+    model = PartlyUntraceable().eval()
+    with pytest.raises(UnsupportedError, match=r"exclude=\('odd',\) to leave that module in float"):
+        Quantize()(model, tiny_task)
+    for step in (Quantize(exclude=("odd",)), Quantize(exclude=("odd",), aware=Aware())):
+        made = step(model, tiny_task)
+        assert [n for n, m in made.named_modules() if isinstance(m, IntegerLayer)] == ["stem", "head"]
+        assert agreement(model, made, tiny_task) > 0.9
+    alone = Quantize(exclude=("odd",), activations=None)(model, tiny_task)
+    assert isinstance(alone.norm, nn.Identity), "what can be traced is folded here too"
+    assert agreement(model, alone, tiny_task) > 0.9
+
+
+class ByName(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.norm, self.head = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 4)
+
+    def forward(self, x):
+        x = self.norm(input=self.one(input=x)).mean(dim=(2, 3))
+        return self.head(input=F.dropout(input=x, p=0.1, training=self.training))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [Quantize(), Quantize(aware=Aware()), Quantize(activations=None), Quantize(activations=None, aware=Aware())],
+    ids=str,
+)
+def test_layers_may_be_called_by_keyword(step, tiny_task):
+    model = ByName()
+    made = step(model.train(), tiny_task)
+    assert made(tiny_task.example[0]).shape == (2, 4), "in training too"
+    assert not [m for n, m in made.named_modules() if type(m) is nn.BatchNorm2d and n != "one.norm"]
+    x = tiny_task.data.select.tensors[0]
+    with torch.no_grad():
+        wanted, got = model.eval()(x), made.eval()(x)
+    assert (wanted - got).abs().mean() <= 0.03 * wanted.abs().mean()

@@ -4,11 +4,15 @@ import pytest
 import torch
 from torch import nn
 
+from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.deploy.export.lower import Lowered, lower_
+from flyweight.deploy.export.onnx import export_onnx
 from flyweight.numerics.granularity import per_group
 from flyweight.surgery.activation import Requantize
+from flyweight.surgery.chain import append
 from flyweight.surgery.integer import IntegerLayer
+from flyweight.surgery.rescale import Rescale
 
 
 @pytest.mark.parametrize(
@@ -47,3 +51,67 @@ def test_a_float_model_stays_as_it_is():
     assert told.weights == {32: 12}
     assert not told.activations
     assert torch.isfinite(model(torch.ones(2, 3))).all()
+
+
+class Recurrent(nn.Module):
+    """Nearly all of its weights are where no integer kernel reads them."""
+
+    def __init__(self):
+        super().__init__()
+        self.place = nn.Parameter(torch.zeros(8, 8))
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.lstm, self.head = nn.LSTM(8, 16, batch_first=True), nn.Linear(16, 4)
+
+    def forward(self, x):
+        x = x.squeeze(1) + self.place
+        x = self.attention(x, x, x, need_weights=False)[0]
+        return self.head(self.lstm(x)[0][:, -1])
+
+
+def test_every_parameter_of_two_dimensions_counts_whatever_its_name(tiny_task, tmp_path):
+    model = Quantize(activations=None)(Recurrent().eval(), tiny_task)
+    artifact = export_onnx(model, tiny_task, tmp_path / "model.onnx")
+    told = lower_(model)
+    assert told.weights == {32: 8 * 8 + 3 * 8 * 8 + 4 * 16 * (8 + 16), 8: 8 * 8 + 4 * 16}
+    assert told.floats == ["place", "attention", "lstm"]
+    assert artifact.bits == 32
+    assert "left in float: place, attention, lstm" in artifact.notes
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.two.weight = self.one.weight
+
+
+def test_a_weight_that_two_modules_share_counts_once():
+    assert lower_(Tied()).weights == {32: 16}
+
+
+def test_a_chain_that_ends_in_floats_counts_as_float():
+    layer = nn.Linear(3, 4)
+    append(layer, Rescale(torch.ones(4)))
+    told = lower_(nn.Sequential(layer))
+    assert (told.weights, told.floats) == ({32: 12}, ["0"])
+
+
+def test_another_library_s_parametrization_is_counted_and_left_alone():
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 4)))
+    told = lower_(model)
+    assert (told.weights, told.floats) == ({32: 12}, ["0"])
+    assert torch.isfinite(model(torch.ones(2, 3))).all()
+
+
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.norm = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)
+
+    def forward(self, x):
+        return self.norm(input=self.one(input=x)).mean((2, 3))
+
+
+def test_layers_called_by_keyword_are_exported(tiny_task, tmp_path):
+    for step in (Quantize(), Quantize(activations=None), Quantize(activations=None, aware=Aware())):
+        export_onnx(step(Named().eval(), tiny_task), tiny_task, tmp_path / "model.onnx")

@@ -53,6 +53,7 @@ class _Placement:
     def run(self) -> dict[str, Requantize]:
         calls: dict[Any, int] = {}
         for node in self.graph.nodes:
+            self._place_keywords(node)
             if node.op == "call_module":
                 calls[node.target] = calls.get(node.target, 0) + 1
         for node in list(self.graph.nodes):
@@ -69,6 +70,17 @@ class _Placement:
         self.graph.lint()
         self.module.recompile()
         return self.sources
+
+    def _place_keywords(self, node: fx.Node) -> None:
+        """Writes ``torch.add(input=x, other=y)`` as ``torch.add(x, y)``: built-in functions tell no signature."""
+        if not self._calls(node, _JOINS | _POOL_FUNCTIONS | _MOVE_FUNCTIONS | _RELU_FUNCTIONS, _JOIN_METHODS):
+            return
+        named = dict(node.kwargs)
+        first = [named.pop(key) for key in ("input", "tensors") if key in named] if not node.args else []
+        args = (*node.args, *first)
+        if len(args) == 1 and "other" in named:
+            args = (*args, named.pop("other"))
+        node.args, node.kwargs = args, named
 
     def _layer(self, node: fx.Node, several: bool) -> None:
         if several:

@@ -72,7 +72,7 @@ class Quantize(Step):
         if self.activations is None:
             return self._weights_only(model, names, example)
         if self.aware is None:
-            fold_batchnorm_(model, example)
+            fold_batchnorm_(model, example, self.exclude)
         graph = trace(model, self.exclude)
         called = {str(node.target) for node in graph.graph.nodes if node.op == "call_module"}
         norms = {} if self.aware is None else dict(foldable(graph, example))
@@ -115,7 +115,7 @@ class Quantize(Step):
         norms: dict[str, str] = {}
         try:
             if self.aware is None:
-                fold_batchnorm_(model, example)
+                fold_batchnorm_(model, example, self.exclude)
             else:
                 norms = dict(foldable(trace(model, self.exclude), example))
         except UnsupportedError:

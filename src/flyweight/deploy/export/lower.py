@@ -21,8 +21,9 @@ from flyweight.surgery.walk import replace_
 class Lowered:
     """What :func:`lower_` stored.
 
-    ``weights`` counts them by their bits; ``floats`` names the modules whose weights stay float; ``groups`` says if
-    weights have a scale a group, ``activations`` if some are rounded, ``clipped`` if to fewer than 8 bits.
+    ``weights`` counts them by their bits: every parameter of two dimensions or more, whatever its name. ``floats``
+    names the modules that keep such a one in float (or the parameter, where the model itself owns it); ``groups`` says
+    if weights have a scale a group, ``activations`` if some are rounded, ``clipped`` if to fewer than 8 bits.
     """
 
     weights: dict[int, int] = field(default_factory=dict)
@@ -53,29 +54,41 @@ def lower_(model: nn.Module) -> Lowered:
             replace_(model, name, _Rounding(module))
         elif isinstance(module, IntegerLayer):
             form = stored_form(module.layer)
-            _count(told, form)
+            _count(told, name, form)
             replace_(model, name, _Layer(module, form))
+    seen: set[int] = set()
     for name, module in list(model.named_modules()):
-        if isinstance(module, _Stored | _Layer | _Rounding):
+        if isinstance(module, _Stored | _Layer | _Rounding) or "parametrizations" in name.split("."):
             continue
-        if links(module):
-            form = stored_form(module)
-            _count(told, form)
-            stored = _Stored(form, axis_zero=isinstance(module, nn.Linear))
-            # The property that parametrize made calls this entry; its check asks for a list of links, so go around it.
-            module.parametrizations._modules["weight"] = stored
-            continue
-        weight: Any = getattr(module, "weight", None)
-        if isinstance(weight, nn.Parameter) and weight.dim() > 1:
-            told.weights[32] = told.weights.get(32, 0) + weight.numel()
-            told.floats.append(name)
+        for key in list(getattr(module, "parametrizations", ())):
+            form = stored_form(module, key)
+            if _several(form):
+                _count(told, name or key, form)
+            if links(module, key):
+                stored = _Stored(form, axis_zero=isinstance(module, nn.Linear))
+                # The property that parametrize made calls this entry; its check asks for a list of links, so go
+                # around it.
+                module.parametrizations._modules[key] = stored
+        for key, parameter in module.named_parameters(recurse=False):
+            # One that two modules share is stored once.
+            if parameter.dim() > 1 and id(parameter) not in seen:
+                seen.add(id(parameter))
+                _count(told, name or key, Dense(parameter))
     return told
 
 
-def _count(told: Lowered, form: Any) -> None:
-    bits = form.bits if isinstance(form, Codes) else 32
-    values = form.codes if isinstance(form, Codes) else form.values
-    told.weights[bits] = told.weights.get(bits, 0) + values.numel()
+def _several(form: Any) -> bool:
+    return (form.codes if isinstance(form, Codes) else form.values).dim() > 1
+
+
+def _count(told: Lowered, name: str, form: Any) -> None:
+    if isinstance(form, Codes):
+        bits, count = form.bits, form.codes.numel()
+    else:
+        bits, count = 32, form.values.numel()
+        if name not in told.floats:
+            told.floats.append(name)
+    told.weights[bits] = told.weights.get(bits, 0) + count
     told.groups |= isinstance(form, Codes) and form.group is not None
 
 
@@ -163,9 +176,9 @@ class _Layer(nn.Module):
             geometry.weight = None
             self.geometry = geometry
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name, for a model may call by keyword)
         weight = self.stored.forward()  # no call, for the node of the weight should be the layer's
         if self.linear:
-            return F.linear(x, weight, self.bias)
-        result: Tensor = self.geometry._conv_forward(x, weight, self.bias)
+            return F.linear(input, weight, self.bias)
+        result: Tensor = self.geometry._conv_forward(input, weight, self.bias)
         return result
