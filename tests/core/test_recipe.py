@@ -1,6 +1,7 @@
 """run, the store and the keys, with steps small enough to see through."""
 
 import copy
+import dataclasses
 import json
 import os
 import signal
@@ -230,6 +231,14 @@ def test_saved_and_loaded_bit_for_bit_in_a_fresh_process(task, tmp_path):
         from_pretrained(tmp_path / "m", make_task("other"))
     with pytest.raises(StoreError, match=r"config\.json"):
         from_pretrained(tmp_path / "nowhere", task)
+
+
+def test_another_task_of_the_same_name_is_refused(task, tmp_path):
+    save_pretrained(task.model, tmp_path / "m", [], task)
+    other = dataclasses.replace(task, example=(torch.zeros(7, 7),))
+    with pytest.raises(StoreError, match=r"another task of the same name .* or with .*strict=False"):
+        from_pretrained(tmp_path / "m", other)
+    assert torch.equal(values(from_pretrained(tmp_path / "m", other, strict=False)), values(task.model))
 
 
 def test_shared_tensors_survive_the_round_trip(tmp_path):

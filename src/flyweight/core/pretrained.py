@@ -34,21 +34,28 @@ def save_pretrained(
     return folder
 
 
-def from_pretrained(folder: Path | str, task: Task) -> nn.Module:
+def from_pretrained(folder: Path | str, task: Task, *, strict: bool = True) -> nn.Module:
     """The model that :func:`save_pretrained` wrote: its structure replayed on ``task.model``, its values loaded.
 
     Nothing is trained or calibrated. Raises :class:`StoreError` where ``folder`` holds no saved model, or another
-    task's.
+    task's: of another name, or with other code or data under the same name (:func:`~flyweight.core.key.task_key`).
+    With ``strict=False`` any task will do whose model has the saved structure.
     """
     folder = Path(folder)
     config = folder / "config.json"
     if not config.exists():
         raise StoreError(f"StoreError: {folder} holds no config.json. Give a folder that save_pretrained wrote.")
     told = read_json(config)
-    if told.get("task") != task.name:
+    if strict and told.get("task") != task.name:
         raise StoreError(
             f"StoreError: {folder} was saved from the task {told.get('task')!r}, and this one is {task.name!r}. "
             "Load it with the task that it came from."
+        )
+    if strict and told.get("key") != task_key(task):
+        raise StoreError(
+            f"StoreError: {folder} was saved from another task of the same name {task.name!r}: its example, data, code "
+            f"or teacher have changed since (key {told.get('key')}, now {task_key(task)}). Load it with the task that "
+            "it came from, or with from_pretrained(folder, task, strict=False) if the model alone matters."
         )
     return replay(from_json(told["recipe"]), task.model, task, load_state(folder / "model.safetensors"))
 
