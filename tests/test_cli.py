@@ -130,6 +130,8 @@ def test_ctrl_c_ends_with_130(
         ([TASK, "--timeout", "soon"], "FlyweightError: 'soon' is no time limit."),
         ([TASK, "--workers", "2"], "--workers 2 needs --strategy free"),
         ([TASK, "--runtime", "openvin"], "Did you mean 'openvino'?"),
+        ([TASK, "--runtime", "nomod:func"], "the runtime 'nomod:func' cannot be imported: ModuleNotFoundError"),
+        ([TASK, "--threads", "0"], "FlyweightError: optimize got threads=0. Give 1 or more."),
     ],
 )
 def test_wrong_input_is_one_line(
@@ -137,6 +139,12 @@ def test_wrong_input_is_one_line(
 ) -> None:
     assert said in fails(capsys, "optimize", *arguments, "--out", str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_the_seed_reaches_the_trials_of_the_free_search() -> None:
+    options = cli._parser().parse_args(["optimize", TASK, "--strategy", "free", "--seed", "5"])["optimize"]
+    assert cli._strategy(options).seed == 5
+    assert cli._strategy(options).space.seed == 5
 
 
 def test_debug_shows_where() -> None:

@@ -286,8 +286,15 @@ def _repeatable(arguments: list[str]) -> list[str]:
 def _strategy(options: Any) -> Any:
     if options.strategy == "free":
         from flyweight.search.free import free
+        from flyweight.search.space import Space
 
-        return free(trials=options.trials, sampler=options.sampler, workers=options.workers, seed=options.seed)
+        return free(
+            trials=options.trials,
+            sampler=options.sampler,
+            workers=options.workers,
+            seed=options.seed,
+            space=Space(seed=options.seed),
+        )
     if options.workers != 1:
         raise FlyweightError(
             f"FlyweightError: --workers {options.workers} needs --strategy free. The survey's arms go one after "

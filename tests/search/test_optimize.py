@@ -196,6 +196,8 @@ def test_a_budget_adds_its_field_to_the_costs(run: Path, fresh_task: Task) -> No
         ({"max_drop": -1}, BudgetError, "max_drop=-1 can never be met"),
         ({"timeout": "soon"}, FlyweightError, "'soon' is no time limit"),
         ({"runtime": "onnxruntim"}, UnknownNameError, "Did you mean 'onnxruntime'"),
+        ({"runtime": "nomod:func"}, UnknownNameError, "'nomod:func' cannot be imported"),
+        ({"threads": 0}, FlyweightError, "threads=0. Give 1 or more"),
     ],
 )
 def test_wrong_words_are_told_before_anything_is_written(
@@ -204,6 +206,24 @@ def test_wrong_words_are_told_before_anything_is_written(
     with pytest.raises(kind, match=text):
         optimize(fresh_task, tmp_path / "out", strategy=few, **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_many_processes_are_refused(fresh_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(FlyweightError, match=r"in 2 processes by torchrun.*plain python.*fw\.run"):
+        optimize(fresh_task, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_library_that_was_missing_is_tried_again() -> None:
+    from flyweight.core.point import Point
+
+    told = {
+        name: evaluating._accident(Point(id="x", label="x", failure=f"{name}: …"))
+        for name in ("MissingExtraError", "ParityError", "KeyError")
+    }
+    assert told == {"MissingExtraError": True, "ParityError": False, "KeyError": True}
 
 
 def test_a_task_that_contradicts_itself_is_told_before_training(fresh_task: Task, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Subset, TensorDataset
 
-from flyweight.core.errors import ExportError, MetricError, TaskError
+from flyweight.core.errors import ArtifactError, ExportError, MetricError, MissingExtraError, TaskError
 from flyweight.core.task import Task
 from flyweight.search.validate import validate
 
@@ -120,3 +121,11 @@ class Fourier(nn.Module):
 def test_a_model_that_cannot_be_exported_names_the_operation(fresh_task: Task) -> None:
     with pytest.raises(ExportError, match="linalg_eig"):
         validate(dataclasses.replace(fresh_task, model=Fourier()))
+
+
+def test_a_runtime_that_cannot_open_the_file(fresh_task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtraError, match=r"flyweight\[openvino\]"):
+        validate(fresh_task, "openvino")
+    with pytest.raises(ArtifactError, match="threads=0"):
+        validate(fresh_task, threads=0)

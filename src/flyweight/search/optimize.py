@@ -12,6 +12,7 @@ from typing import Any
 import flyweight
 from flyweight.core.atomic import read_json, write_json
 from flyweight.core.budget import Budget
+from flyweight.core.crew import crew
 from flyweight.core.errors import BudgetError, FlyweightError, StoreError
 from flyweight.core.frontier import Frontier
 from flyweight.core.key import recipe_keys
@@ -19,7 +20,7 @@ from flyweight.core.point import Point
 from flyweight.core.serial import to_json
 from flyweight.core.store import Store
 from flyweight.core.task import Task
-from flyweight.deploy.runtimes.open import runtime_name
+from flyweight.deploy.runtimes.open import open_artifact, runtime_name
 from flyweight.measure.host import host
 from flyweight.search.candidate import Candidate, Strategy, Terms, plain
 from flyweight.search.clock import Clock, TimeUp, seconds
@@ -64,6 +65,14 @@ def optimize(
         raise BudgetError(
             f"BudgetError: max_drop={max_drop:g} can never be met. Give the quality that may be lost, ≥ 0."
         )
+    if threads < 1:
+        raise FlyweightError(f"FlyweightError: optimize got threads={threads}. Give 1 or more.")
+    if crew()[1] > 1:
+        raise FlyweightError(
+            f"FlyweightError: optimize was started in {crew()[1]} processes by torchrun, and it searches in one. Start "
+            "it with plain python; free(workers=…) takes more. To train one recipe in many processes, call fw.run with "
+            "a Train step under torchrun."
+        )
     clock = Clock(seconds(timeout))
     runtime_name(runtime)  # an unknown one is told before the folder is made
     store = Store(out)
@@ -73,8 +82,11 @@ def optimize(
     terms = Terms(folder=store.folder, budgets=wanted)
     started, ended = _now(), "finished"
     base = plain(task, seed)
-    if evaluator.ledger.get(base.key(task)) is None:
-        validate(task)
+    kept = evaluator.ledger.get(base.key(task))
+    if kept is None or kept.path is None:
+        validate(task, runtime, threads)
+    else:
+        open_artifact(store.folder / kept.path, runtime, threads)
     try:
         with clock.guard():
             if not _search(evaluator, base, chosen, terms, clock, watch or _silent):

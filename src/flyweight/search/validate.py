@@ -16,15 +16,19 @@ from flyweight.core.errors import FlyweightError, TaskError
 from flyweight.core.serial import to_json
 from flyweight.core.task import Batch, Task, batches
 from flyweight.deploy.export.onnx import export_onnx
+from flyweight.deploy.runtimes.open import open_artifact
 from flyweight.deploy.score import as_number
 
 
-def validate(task: Task) -> None:
+def validate(task: Task, runtime: str = "onnxruntime", threads: int = 1) -> None:
     """Raises where ``task`` contradicts itself or cannot be deployed; takes a few forward passes and one export.
+
+    The exported file is opened in ``runtime`` on ``threads`` threads, and called once.
 
     :class:`TaskError`: a split is empty, its items do not fit ``example``, the model, the loss or an augmentation
     fails on a batch. :class:`MetricError`: the quality of the model as it came is NaN or no number.
-    :class:`ExportError`: the model cannot become a file, with the operation's name.
+    :class:`ExportError`: the model cannot become a file, with the operation's name. :class:`MissingExtraError`,
+    :class:`ArtifactError`: the runtime is not installed, or cannot open the file.
     """
     to_json((task.train, task.augment))  # what has no name to be found by cannot stand in a recipe
     for name in (f.name for f in dataclasses.fields(task.data)):
@@ -40,7 +44,9 @@ def validate(task: Task) -> None:
             _check_augment(task)
             _check_quality(task, model)
             with tempfile.TemporaryDirectory() as folder:
-                export_onnx(model, task, Path(folder) / "model.onnx")
+                artifact = export_onnx(model, task, Path(folder) / "model.onnx")
+                session = open_artifact(artifact, runtime, threads)
+                session(*(t.numpy() for t in task.example))
         finally:
             for module, mode in modes.items():
                 module.training = mode
