@@ -53,25 +53,30 @@ def test_the_first_is_the_baseline_in_int8(task: Task) -> None:
     assert isinstance(first.recipe[-1], Quantize)
 
 
-def test_students_learn_from_the_one_grown_teacher(task: Task) -> None:
+def test_students_learn_from_the_baseline_and_the_one_grown_teacher(task: Task) -> None:
     found = list(survey(widths=(0.5, 1.0, 2.0))(task))
     losses = [t.loss for t in trains(found) if isinstance(t.loss, distilled)]
     teachers = {loss.teachers for loss in losses}
     assert len(teachers) == 1
-    ((teacher,),) = teachers
+    ((plain, teacher),) = teachers
+    assert plain == found[0].recipe[:-1]
     assert teacher[0] == Resize(2.0)
     assert teacher[1].augment == (flipped,)
     assert any(c.recipe == teacher for c in found)
 
 
-def test_all_arms_train_under_one_schedule(task: Task) -> None:
+def test_all_arms_of_a_width_train_under_one_schedule(task: Task) -> None:
     task = dataclasses.replace(task, train=dataclasses.replace(task.train, epochs=8))
-    found = list(survey(tuning=0.25)(task))
-    assert {t.epochs for t in trains(found)} == {8, 2}
-    whole = {(t.optimizer, t.batch_size, t.seed) for t in trains(found) if t.epochs == 8}
-    assert whole == {(task.train.optimizer, task.train.batch_size, task.train.seed)}
-    (rate,) = {t.optimizer.lr for t in trains(found) if t.epochs == 2}
-    assert rate == pytest.approx(0.1 * task.train.optimizer.lr)
+    for widths, factor in (((0.75, 1.0, 1.4), 1.0), ((0.1, 0.25, 0.5), 3.0)):
+        found = list(survey(widths=widths, tuning=0.25, hurry=3.0)(task))
+        resized = [c for c in found if isinstance(c.recipe[0], Resize)]
+        assert {t.epochs for t in trains(resized)} == {8, 2}
+        whole = {(t.optimizer, t.batch_size, t.seed) for t in trains(resized) if t.epochs == 8}
+        rate = factor * task.train.optimizer.lr
+        expected = dataclasses.replace(task.train.optimizer, lr=rate)
+        assert whole == {(expected, task.train.batch_size, task.train.seed)}
+        (slower,) = {t.optimizer.lr for t in trains(resized) if t.epochs == 2}
+        assert slower == pytest.approx(0.1 * rate)
 
 
 def test_the_plain_arms_learn_without_any_technique(task: Task) -> None:

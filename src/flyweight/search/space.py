@@ -74,7 +74,7 @@ class Space:
         if trial.suggest_categorical("distilled", [True, False]):
             temperature = round(trial.suggest_float("temperature", 1.0, 10.0, log=True), 1)
             soft = round(trial.suggest_float("soft", 0.2, 3.0, log=True), 2)
-            loss = taught(task, self._teacher(task, train), temperature, soft)
+            loss = taught(task, (self._teacher(task, train),), temperature, soft)
         if trial.suggest_categorical("mixup", [False, True]):
             loss = mixed(alpha=round(trial.suggest_float("mixup_alpha", 0.1, 1.0), 1), inner=loss)
         return loss

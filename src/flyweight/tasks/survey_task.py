@@ -52,7 +52,7 @@ def survey_task(
         loss=cross_entropy,
         quality=accuracy,
         family=survey_cnn,
-        train=Train(epochs=epochs, optimizer=adam(lr=2e-3)),
+        train=Train(epochs=epochs, optimizer=adam(lr=1e-3)),
         augment=augment,
     )
 
