@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from flyweight.compress.quantize.quantize import Quantize
@@ -18,6 +19,19 @@ from flyweight.core.step import Step
 from flyweight.core.task import Task
 from flyweight.models.resize import Resize
 from flyweight.search.candidate import Candidate, Terms, plain
+
+
+class Loaded(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """Examples that are no TensorDataset, so that ``Fit(workers=1)`` starts a process for them."""
+
+    def __init__(self, items: Any) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index]
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,22 @@ def test_budgets_are_constraints_and_objectives(fresh_task: Task, tmp_path: Path
     assert study._study.trials[0].values == [1, 600, 1, 5]
 
 
+def test_the_quality_that_may_be_lost_is_a_constraint(fresh_task: Task, tmp_path: Path) -> None:
+    scores = {value: Score(value=value, low=0, high=1, examples=1) for value in (0.9, 0.8, 0.6)}
+    base = Point(id="b", label="b", quality=scores[0.9])
+    assert Terms(folder=tmp_path, max_drop=0.2).floor is None
+    study = Study(Terms(folder=tmp_path, max_drop=0.2, baseline=base))
+    for value in (0.8, 0.6):
+        footprint = Footprint(size_bytes=600, latency_ms=1)
+        study.tell(study.ask(), Point(id="x", label="x", quality=scores[value], footprint=footprint))
+    assert [t.constraints for t in study._study.trials] == [
+        {"quality>=floor": 0.0},
+        {"quality>=floor": pytest.approx(0.1)},
+    ]
+    # Constraints are kept with the trials, so without the floor it is another study.
+    assert Study(Terms(folder=tmp_path, baseline=base)).finished == 0
+
+
 def test_the_search_learns_to_keep_a_budget(fresh_task: Task, tmp_path: Path) -> None:
     found = drive(free(trials=40), fresh_task, tmp_path, budgets=(Budget("size_bytes", 150),))
     widths = [next(s.width for s in c.recipe if isinstance(s, Resize)) for c in found]

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+import arms
 from flyweight.core.errors import FlyweightError
 from flyweight.core.task import Task
+from flyweight.learn.fit import Fit
 from flyweight.search.candidate import Terms
 from flyweight.search.free import free
 from flyweight.search.optimize import optimize
@@ -63,3 +70,60 @@ def _host() -> str:
     import os
 
     return os.uname().nodename
+
+
+def test_recovering_waits_for_whoever_asks(tmp_path: Path) -> None:
+    study = Study(Terms(folder=tmp_path))
+    study.ask()
+    thread = threading.Thread(target=study.recover)
+    with (tmp_path / "trials.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+_ORPHAN = """
+import sys, time, multiprocessing
+from flyweight.search import workers
+
+def linger(parent):
+    import threading
+    threading.Thread(target=workers._end_with, args=(parent,), daemon=True).start()
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0,))
+    child.start()
+    child.join()
+    print("ready", flush=True)
+    time.sleep(60)
+
+if __name__ == "__main__":
+    import os
+    process = multiprocessing.get_context("spawn").Process(target=linger, args=(os.getpid(),))
+    process.start()
+    print(process.pid, flush=True)
+    process.join()
+"""
+
+
+def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
+    script = tmp_path / "orphan.py"
+    script.write_text(_ORPHAN)
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker = psutil.Process(int(parent.stdout.readline()))
+    assert parent.stdout.readline() == "ready\n"
+    parent.kill()
+    parent.wait()
+    worker.wait(10)
+    parent.stdout.close()
+
+
+@pytest.mark.slow
+def test_workers_may_have_loaders_of_their_own(fresh_task: Task, tmp_path: Path) -> None:
+    data = dataclasses.replace(fresh_task.data, train=arms.Loaded(fresh_task.data.train))
+    task = dataclasses.replace(fresh_task, data=data, fit=Fit(device="cpu", workers=1))
+    search = free(trials=2, sampler="random", workers=2, space=Space(widths=(0.5, 2.0), longest=0.5))
+    points = optimize(task, tmp_path / "out", strategy=search).points
+    assert [p.failure for p in points] == [None] * len(points)

@@ -31,16 +31,24 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What a strategy may know of the run: its ``folder``, the ``budgets``, and the baseline's point."""
+    """What a strategy may know of the run: its ``folder``, ``budgets`` and ``max_drop``, and the baseline's point."""
 
     folder: Path
     budgets: tuple[Budget, ...] = ()
+    max_drop: float | None = None
     baseline: Point | None = None
 
     @property
     def costs(self) -> tuple[str, ...]:
         """The costs that count: bytes and latency, and every field that a budget names."""
         return tuple(dict.fromkeys((*DEFAULT_COSTS, *(b.field for b in self.budgets))))
+
+    @property
+    def floor(self) -> float | None:
+        """The least quality that ``max_drop`` allows; None where it, or the baseline, is not known."""
+        if self.max_drop is None or self.baseline is None or self.baseline.quality is None:
+            return None
+        return self.baseline.quality.value - self.max_drop
 
 
 class Strategy(Protocol):

@@ -19,7 +19,8 @@ class free:
 
     ``trials`` counts all that the folder holds, so the same call goes on where it stood. ``sampler`` is ``"tpe"``
     (Bergstra et al. 2011; multi-objective: Ozaki et al. 2020), ``"nsga2"`` (Deb et al. 2002) or ``"random"``.
-    Objectives are the quality, bytes, latency, and every field that a budget names; budgets are constraints.
+    Objectives are the quality, bytes, latency, and every field that a budget names; budgets and ``max_drop`` are
+    constraints.
     Raises :class:`FlyweightError` for fewer than one trial or worker.
     """
 

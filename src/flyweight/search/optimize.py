@@ -79,7 +79,7 @@ def optimize(
     _claim(store, task, runtime)
     evaluator = Evaluator(task, store, runtime, threads)
     chosen = strategy if strategy is not None else survey(seed=seed)
-    terms = Terms(folder=store.folder, budgets=wanted)
+    terms = Terms(folder=store.folder, budgets=wanted, max_drop=max_drop)
     started, ended = _now(), "finished"
     base = plain(task, seed)
     kept = evaluator.ledger.get(base.key(task))

@@ -14,11 +14,12 @@ from flyweight.core.point import Point
 from flyweight.search.candidate import Terms
 
 SAMPLERS = ("tpe", "nsga2", "random")
-_OWNER, _REASON = "owner", "failure"
+_OWNER, _REASON, _FLOOR = "owner", "failure", "quality>=floor"
 
 
 class Study:
-    """Trials in the folder's ``trials.journal``: quality upwards, every cost downwards, the budgets as constraints.
+    """Trials in the folder's ``trials.journal``: quality upwards, every cost downwards; the budgets, and the quality
+    that ``max_drop`` allows, as constraints.
 
     The journal is Optuna's, locked for each entry, so workers may share it. A trial whose process was killed is
     entered anew with its choices, and finds its finished steps in the store.
@@ -31,11 +32,12 @@ class Study:
         from optuna.storages.journal import JournalFileBackend, JournalStorage
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.folder, self.costs, self.budgets = terms.folder, terms.costs, terms.budgets
+        self.folder, self.costs, self.budgets, self.floor = terms.folder, terms.costs, terms.budgets, terms.floor
         self.sampler, self.seed = sampler, seed
         storage = JournalStorage(JournalFileBackend(str(terms.folder / "trials.journal")))
         # Constraints are stored with a trial when it is told, so other budgets are another study.
-        name = " ".join(("quality", *self.costs, *map(str, self.budgets)))
+        drop = () if self.floor is None else (f"drop<={terms.max_drop:g}",)
+        name = " ".join(("quality", *self.costs, *map(str, self.budgets), *drop))
         self._study = optuna.create_study(
             storage=storage,
             study_name=name,
@@ -93,6 +95,8 @@ class Study:
             return
         for budget in self.budgets:
             trial.set_constraint(str(budget), budget.excess(point))
+        if self.floor is not None:
+            trial.set_constraint(_FLOOR, max(0.0, self.floor - told[0]))
         self._study.tell(trial, told)
 
     def fail(self, trial: Any, reason: str) -> None:

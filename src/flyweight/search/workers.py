@@ -9,6 +9,7 @@ import os
 import pickle
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
@@ -53,8 +54,9 @@ def spread(
 def _run(path: Path, count: int, evaluator: Evaluator, clock: Clock, watch: Callable[[Point], None]) -> None:
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // count)
+    # Not as daemons: those may have no children, and a DataLoader of the task's own starts some.
     team = [
-        context.Process(target=_work, args=(path, rank, threads, _left(clock)), daemon=True) for rank in range(count)
+        context.Process(target=_work, args=(path, rank, threads, _left(clock), os.getpid())) for rank in range(count)
     ]
     seen = {p.id for p in evaluator.ledger.all()}
     try:
@@ -77,8 +79,9 @@ def _run(path: Path, count: int, evaluator: Evaluator, clock: Clock, watch: Call
         )
 
 
-def _work(path: Path, rank: int, threads: int, left: float | None) -> None:
+def _work(path: Path, rank: int, threads: int, left: float | None, parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(threads)
     evaluator, strategy, terms = pickle.loads(path.read_bytes())
     strategy = dataclasses.replace(strategy, seed=strategy.seed + 7919 * rank)
@@ -93,14 +96,26 @@ def _work(path: Path, rank: int, threads: int, left: float | None) -> None:
             point = evaluator(candidate)
 
 
+def _end_with(parent: int) -> None:
+    """Ends this process soon after its parent has gone, which a kill gives no chance to say so."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_PATIENCE)
+    os._exit(1)
+
+
 def _end(team: Sequence[BaseProcess]) -> None:
-    for process in team:
+    started = [process for process in team if process.pid is not None]
+    for process in started:
         if process.is_alive():
             process.terminate()
     until = time.monotonic() + _PATIENCE
-    for process in team:
-        if process.pid is not None:
+    try:
+        for process in started:
             process.join(max(0.0, until - time.monotonic()))
+    finally:  # a second Ctrl-C ends the patience; Python would wait for ever for those left
+        for process in started:
             if process.is_alive():
                 process.kill()
                 process.join()
