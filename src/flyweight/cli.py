@@ -67,7 +67,6 @@ def optimize(options: Any) -> int:
     from flyweight.search.optimize import optimize as search
     from flyweight.search.verdict import verdict
 
-    show = _silent if options.json else _show
     try:
         result = search(
             task,
@@ -79,7 +78,7 @@ def optimize(options: Any) -> int:
             seed=options.seed,
             threads=options.threads,
             runtime=options.runtime,
-            watch=show,
+            watch=None if options.json else _show,
         )
     except BudgetError:
         found = Path(options.out) / "frontier.json"
@@ -220,8 +219,7 @@ def _parser() -> Any:
     def sub(name: str) -> Any:
         parser = ArgumentParser(description=(_COMMANDS[name][0].__doc__ or "").strip(), allow_abbrev=False)
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        if name != "optimize":
-            parser.add_argument("--json", action="store_true", help="print JSON on stdout")
+        parser.add_argument("--json", action="store_true", help="print JSON on stdout")
         return parser
 
     parser = ArgumentParser(
@@ -244,7 +242,6 @@ def _parser() -> Any:
     one.add_argument("--seed", type=int, default=0, help="decides all randomness")
     one.add_argument("--threads", type=int, default=1, help="threads of the runtime when it is measured")
     one.add_argument("--runtime", type=str, default="onnxruntime", help="onnxruntime, openvino, or module:function")
-    one.add_argument("--json", action="store_true", help="print frontier.json on stdout")
     one.add_argument("--config", action="config", help="a YAML file of these options")
     commands.add_subcommand("optimize", one, help=_COMMANDS["optimize"][1])
 
@@ -288,13 +285,8 @@ def _strategy(options: Any) -> Any:
         from flyweight.search.free import free
         from flyweight.search.space import Space
 
-        return free(
-            trials=options.trials,
-            sampler=options.sampler,
-            workers=options.workers,
-            seed=options.seed,
-            space=Space(seed=options.seed),
-        )
+        space = Space(seed=options.seed)
+        return free(options.trials, options.sampler, options.workers, options.seed, space)
     if options.workers != 1:
         raise FlyweightError(
             f"FlyweightError: --workers {options.workers} needs --strategy free. The survey's arms go one after "
@@ -322,10 +314,6 @@ def _show(point: Point) -> None:
     costs = [cost(name, value) for name in ("size_bytes", "latency_ms") if (value := point.value(name)) is not None]
     quality = "" if point.quality is None else f"{point.quality.value:.4g}"
     print(f"✓ {point.label}: " + ", ".join((quality, *costs)), file=sys.stderr, flush=True)
-
-
-def _silent(point: Point) -> None:
-    return None
 
 
 def _print_frontier(options: Any, text: Callable[[Frontier], str], best: Point | None) -> None:

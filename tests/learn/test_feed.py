@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import Dataset, TensorDataset
 
-from flyweight.core.errors import TaskError
-from flyweight.learn.feed import Feed, check_data
+from flyweight.learn.feed import Feed
 
 CPU = torch.device("cpu")
 
@@ -81,21 +80,3 @@ def test_workers_load_the_same():
     plain, many = (list(feed(Listed(20), workers=n).epoch(0)) for n in (0, 1))
     for one, other in zip(plain, many, strict=True):
         assert one[0][0][0].equal(other[0][0][0])
-
-
-@pytest.mark.parametrize(
-    ("dataset", "text"),
-    [
-        (tensors(0), "task.data.train is empty"),
-        (
-            TensorDataset(torch.zeros(3, 2), torch.zeros(3)),
-            r"input 0 of task.data.train is a tensor of shape \(2,\).*\(1,\)",
-        ),
-        (TensorDataset(torch.zeros(3, 1).double()), r"torch.float64.*torch.float32.*Make both agree"),
-        ([torch.zeros(1)], r"An? item|an item of task.data.train is a tensor of shape"),
-        ([()], r"is a tuple of 0, and task.example has 1 input"),
-    ],
-)
-def test_data_that_do_not_fit_the_example(dataset, text):
-    with pytest.raises(TaskError, match=text):
-        check_data(dataset, (torch.zeros(5, 1),))

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Subset, TensorDataset
 
+import arms
 from flyweight.core.errors import ArtifactError, ExportError, MetricError, MissingExtraError, TaskError
-from flyweight.core.task import Task
+from flyweight.core.task import Task, batches
 from flyweight.search.validate import validate
 
 
@@ -61,8 +62,24 @@ def test_data_of_another_type(fresh_task: Task) -> None:
 
 def test_items_that_are_no_tuples_of_tensors(fresh_task: Task) -> None:
     items: Any = [{"x": 1}] * 3
-    with pytest.raises(TaskError, match=r"data\.report\[0\] is \{'x': 1\} \(dict\), and has to be a tuple of tensors"):
+    with pytest.raises(TaskError, match=r"data\.report\[0\] is \{'x': 1\} \(dict\), and has to be a tuple: "):
         validate(changed(fresh_task, report=items))
+
+
+@pytest.mark.parametrize("kind", [int, torch.tensor])
+def test_targets_that_are_plain_numbers(fresh_task: Task, kind: Any) -> None:
+    def listed(split: Any) -> Any:
+        return arms.Loaded([(x, kind(int(y))) for x, y in split])
+
+    splits = {name: listed(getattr(fresh_task.data, name)) for name in ("train", "calibrate", "select", "report")}
+    task = changed(fresh_task, **splits)
+    validate(task)
+    assert task.train is not None
+    trained = task.train(task.model, task)
+    given = fresh_task.train(fresh_task.model, fresh_task)
+    for name, value in given.state_dict().items():
+        assert torch.equal(trained.state_dict()[name], value)
+    assert task.quality(trained, batches(task.data.select)) == task.quality(given, batches(fresh_task.data.select))
 
 
 def test_a_model_that_fails(fresh_task: Task) -> None:

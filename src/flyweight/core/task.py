@@ -37,7 +37,8 @@ class Splits:
 
     ``train`` is learnt from, ``calibrate`` sets quantization ranges (a part of train will do),
     ``select`` chooses among models, and ``report`` is read once, for the figure that is shown.
-    Each is a map-style dataset whose items are tuples of tensors: a model's inputs, then its targets.
+    Each is a map-style dataset whose items are tuples: a model's inputs as tensors, then its targets as tensors or
+    plain numbers.
     """
 
     train: Dataset[Any]

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from flyweight.core.errors import TaskError
 from flyweight.core.task import Batch
 from flyweight.learn.randomness import derived
 
@@ -90,33 +89,6 @@ class Feed:
                 batch = tuple(t.to(self.device, non_blocking=pinned) for t in next(loader))
                 pieces.append((batch, order[low:high].to(self.device), weight))
             yield pieces
-
-
-def check_data(dataset: Any, example: tuple[Tensor, ...]) -> None:
-    """Raises :class:`TaskError` where the first item of ``dataset`` is no continuation of ``example``'s shapes."""
-    if len(dataset) == 0:
-        raise TaskError("TaskError: task.data.train is empty, so there is nothing to learn from. Give it examples.")
-    item = dataset[0]
-    if not isinstance(item, tuple | list) or len(item) < len(example):
-        raise TaskError(
-            f"TaskError: an item of task.data.train is {_told(item)}, and task.example has {len(example)} input(s). "
-            "Each item must be a tuple of tensors: the model's inputs, then the targets."
-        )
-    for place, (got, wanted) in enumerate(zip(item, example, strict=False)):
-        if not isinstance(got, Tensor) or got.shape != wanted.shape[1:] or got.dtype != wanted.dtype:
-            raise TaskError(
-                f"TaskError: input {place} of task.data.train is {_told(got)}, but task.example[{place}] holds "
-                f"examples of shape {tuple(wanted.shape[1:])}, {wanted.dtype}. "
-                "Make both agree (example has the batch first)."
-            )
-
-
-def _told(thing: Any) -> str:
-    if isinstance(thing, Tensor):
-        return f"a tensor of shape {tuple(thing.shape)}, {thing.dtype}"
-    if isinstance(thing, tuple | list):
-        return f"a {type(thing).__name__} of {len(thing)}"
-    return f"of type {type(thing).__name__}"
 
 
 def _resident(dataset: Any, device: torch.device) -> tuple[Tensor, ...] | None:

@@ -18,12 +18,13 @@ import torch
 from torch import nn
 
 from flyweight.core.crew import crew
+from flyweight.core.data_check import check_data
 from flyweight.core.errors import FlyweightError, TrainingError
 from flyweight.core.key import model_key
 from flyweight.core.serial import to_json
 from flyweight.core.store import scratch
 from flyweight.core.task import Task
-from flyweight.learn.feed import Feed, check_data
+from flyweight.learn.feed import Feed
 from flyweight.learn.hardware import (
     PRECISIONS,
     accelerator,
@@ -76,7 +77,7 @@ class Fit:
     def __call__(self, model: nn.Module, task: Task, train: Train) -> nn.Module:
         """Trains ``model`` in place by ``train``. Raises :class:`TaskError` for data that do not fit, before training,
         and :class:`TrainingError` for a loss that is no number."""
-        check_data(task.data.train, task.example)
+        check_data(task.data.train, task.example, f"task {task.name!r}: data.train")
         device = chosen_device(self.device)
         precision = chosen_precision(self.precision, device, model)
         checkpoint = self._checkpoint(model, train, device, precision)

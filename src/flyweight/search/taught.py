@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from flyweight.core.step import Recipe
 from flyweight.core.task import Task
 from flyweight.learn.context import Objective
@@ -19,6 +21,6 @@ def taught(task: Task, teachers: tuple[Recipe, ...], temperature: float, soft: f
     """
     data: Any = task.data.train
     targets = task.targets(tuple(data[0]))
-    if targets and not targets[-1].is_floating_point():
+    if targets and not torch.as_tensor(targets[-1]).is_floating_point():
         return distilled(temperature=temperature, hard=1.0, soft=soft, teachers=teachers)
     return matched(hard=1.0, soft=soft, teachers=teachers)

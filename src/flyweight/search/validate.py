@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Subset
 
+from flyweight.core.data_check import check_data, told
 from flyweight.core.errors import FlyweightError, TaskError
 from flyweight.core.serial import to_json
 from flyweight.core.task import Batch, Task, batches
@@ -55,29 +57,9 @@ def validate(task: Task, runtime: str = "onnxruntime", threads: int = 1) -> None
 def _check_split(task: Task, name: str) -> None:
     data: Any = getattr(task.data, name)
     length = len(data)
-    if length == 0:
-        if name == "train" and task.train is None:
-            return
-        raise TaskError(f"TaskError: task {task.name!r}: data.{name} is empty. Every split needs examples.")
-    for index in sorted({0, length // 2, length - 1}):
-        item = data[index]
-        if not isinstance(item, tuple | list) or not all(isinstance(part, Tensor) for part in item):
-            raise TaskError(
-                f"TaskError: task {task.name!r}: data.{name}[{index}] is {_told(item)}, and has to be a tuple of "
-                "tensors: the model's inputs, then the targets."
-            )
-        if len(item) < len(task.example):
-            raise TaskError(
-                f"TaskError: task {task.name!r}: data.{name}[{index}] has {len(item)} tensors, and `example` alone "
-                f"has {len(task.example)} inputs."
-            )
-        for position, (got, wanted) in enumerate(zip(item, task.example, strict=False)):
-            if tuple(got.shape) != tuple(wanted.shape[1:]) or got.dtype != wanted.dtype:
-                raise TaskError(
-                    f"TaskError: task {task.name!r}: data.{name}[{index}] does not fit `example`: input {position} is "
-                    f"{_told(got)}, and without its batch dimension the example is {_told(wanted[0])}. "
-                    "Change the data or `example` (its dimension 0 is the batch)."
-                )
+    if length == 0 and name == "train" and task.train is None:
+        return
+    check_data(data, task.example, f"task {task.name!r}: data.{name}", sorted({0, length // 2, max(0, length - 1)}))
 
 
 def _check_forward(task: Task, model: nn.Module) -> None:
@@ -91,7 +73,7 @@ def _check_loss(task: Task, model: nn.Module) -> None:
     batch = _few(task)
     loss = _attempt(task, "the loss fails on a batch of data.train", lambda: task.loss(model, batch))
     if not isinstance(loss, Tensor) or loss.numel() != 1 or not torch.isfinite(loss).all():
-        got = _told(loss) if not isinstance(loss, Tensor) or loss.numel() != 1 else f"{loss.item()}"
+        got = told(loss) if not isinstance(loss, Tensor) or loss.numel() != 1 else f"{loss.item()}"
         raise TaskError(
             f"TaskError: task {task.name!r}: loss(model, batch) gave {got} on a batch of data.train, and has to give "
             "one finite number, as a tensor."
@@ -106,8 +88,8 @@ def _check_augment(task: Task) -> None:
         result = _attempt(task, f"the augmentation {augment!r} fails", functools.partial(augment, inputs))
         if not isinstance(result, Tensor) or result.shape != inputs.shape:
             raise TaskError(
-                f"TaskError: task {task.name!r}: the augmentation {augment!r} made {_told(result)} of "
-                f"{_told(inputs)}. It has to keep the shape."
+                f"TaskError: task {task.name!r}: the augmentation {augment!r} made {told(result)} of "
+                f"{told(inputs)}. It has to keep the shape."
             )
 
 
@@ -119,8 +101,7 @@ def _check_quality(task: Task, model: nn.Module) -> None:
 
 def _few(task: Task) -> Batch:
     data: Any = task.data.train
-    items = [data[i] for i in range(min(8, len(data)))]
-    return tuple(torch.stack([item[k] for item in items]) for k in range(len(items[0])))
+    return next(iter(batches(Subset(data, range(min(8, len(data)))))))
 
 
 def _attempt(task: Task, what: str, action: Callable[[], Any]) -> Any:
@@ -130,9 +111,3 @@ def _attempt(task: Task, what: str, action: Callable[[], Any]) -> Any:
         raise
     except Exception as error:
         raise TaskError(f"TaskError: task {task.name!r}: {what}: {type(error).__name__}: {error}") from error
-
-
-def _told(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)} and type {str(value.dtype).removeprefix('torch.')}"
-    return f"{value!r} ({type(value).__name__})"
