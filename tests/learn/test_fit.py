@@ -17,6 +17,7 @@ from torch.utils.data import Dataset, TensorDataset
 from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.core.errors import FlyweightError, TaskError, TrainingError
+from flyweight.core.key import task_key
 from flyweight.core.store import Store
 from flyweight.core.task import batches
 from flyweight.core.weights import load_state
@@ -196,6 +197,18 @@ def test_modules_hear_of_every_step(tiny_task):
     assert seen[3][3] == pytest.approx(0.25)
 
 
+def test_the_user_hears_of_every_step_after_the_modules(tiny_task):
+    seen = []
+    fit = Fit(precision="no", after_step=(lambda progress: seen.append(progress.step),))
+    task = dataclasses.replace(perceptron(tiny_task, 40), fit=fit)
+    before = task_key(task)
+    fit(nn.Sequential(nn.Flatten(), Watched(seen)), task, Train(epochs=1, batch_size=16))
+    assert [s if isinstance(s, int) else s[0] for s in seen] == [1, 1, 2, 2, 3, 3]
+    assert isinstance(seen[1], int)
+    assert task_key(task) == before, "what a callback collects is no other task"
+    assert task_key(dataclasses.replace(task, fit=Fit(precision="no", after_step=(print,)))) != before
+
+
 def test_augmentations_change_the_first_input_one_after_another(tiny_task):
     task = perceptron(tiny_task, 32)
     seen = []
@@ -250,6 +263,7 @@ def test_data_that_do_not_fit_are_noticed_before_training(tiny_task):
         ({"precision": "fp8"}, "Fit got precision='fp8'. Choose one of auto, no, bf16, fp16"),
         ({"accumulate": 0}, "Fit got accumulate=0. Give a whole number, 1 or more"),
         ({"workers": -1}, "Fit got workers=-1"),
+        ({"after_step": print}, "Give a tuple of functions of the progress"),
         ({"checkpoint_seconds": -1.0}, "Fit got checkpoint_seconds=-1.0"),
     ],
 )

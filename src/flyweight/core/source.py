@@ -10,6 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+BY_CODE = "by_code"
+"""In the metadata of a dataclass field of callables: they count by their own code, for their state changes in use."""
+
 _DEEP = 6
 """How far helpers of helpers and objects within objects are followed."""
 
@@ -66,8 +69,22 @@ def _told(thing: Any, seen: set[int], deep: int) -> Iterator[str]:
             slots |= dict(thing.state_dict())
             yield repr(thing)
         elif not _by_name(type(thing)) or hasattr(thing, "__dataclass_fields__"):
-            slots |= getattr(thing, "__dict__", {})
+            fields = getattr(type(thing), "__dataclass_fields__", {})
+            for name, value in getattr(thing, "__dict__", {}).items():
+                if name in fields and fields[name].metadata.get(BY_CODE):
+                    yield from map(_body, value)
+                else:
+                    slots[name] = value
         yield from _told(slots, seen, deep + 1)
+
+
+def _body(thing: Any) -> str:
+    thing = thing if inspect.isroutine(thing) or inspect.isclass(thing) else type(thing)
+    name = f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', '')}"
+    try:
+        return f"{name} {inspect.getsource(thing)}"
+    except (OSError, TypeError):
+        return name
 
 
 def _code(thing: Any, seen: set[int], deep: int) -> Iterator[str]:

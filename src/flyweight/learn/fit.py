@@ -9,8 +9,8 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from flyweight.core.data_check import check_data
 from flyweight.core.errors import FlyweightError, TrainingError
 from flyweight.core.key import model_key
 from flyweight.core.serial import to_json
+from flyweight.core.source import BY_CODE
 from flyweight.core.store import scratch
 from flyweight.core.task import Task
 from flyweight.learn.feed import Feed
@@ -36,6 +37,7 @@ from flyweight.learn.hardware import (
 )
 from flyweight.learn.interrupt import deferred
 from flyweight.learn.loop import Loop
+from flyweight.learn.progress import Progress
 from flyweight.learn.randomness import preserved
 
 if TYPE_CHECKING:
@@ -52,14 +54,18 @@ class Fit:
     same result: bit for bit on a CPU, and on CUDA under ``torch.use_deterministic_algorithms(True)``. Under
     ``torchrun`` every process takes its share of each step. ``workers`` load data that are no ``TensorDataset``; leave
     0 where the data set is random itself. Ctrl-C ends the step in hand, keeps the progress, and then interrupts.
+
+    ``after_step`` are called with the :class:`Progress` of every optimizer step, after the modules' own. They count in
+    keys by their code, not by what they hold; a resumed run does not repeat earlier calls. Training shows a bar on a
+    terminal unless the environment has ``NO_PROGRESS``.
     """
 
     device: str = "auto"
     precision: str = "auto"
     accumulate: int = 1
     checkpoint_seconds: float = 10.0
-    progress: bool = True
     workers: int = 0
+    after_step: tuple[Callable[[Progress], None], ...] = field(default=(), metadata={BY_CODE: True})
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -69,6 +75,10 @@ class Fit:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise FlyweightError(f"FlyweightError: Fit got {name}={value!r}. Give a whole number, {least} or more.")
+        if not isinstance(self.after_step, tuple) or not all(map(callable, self.after_step)):
+            raise FlyweightError(
+                f"FlyweightError: Fit got after_step={self.after_step!r}. Give a tuple of functions of the progress."
+            )
         if not self.checkpoint_seconds >= 0:
             raise FlyweightError(
                 f"FlyweightError: Fit got checkpoint_seconds={self.checkpoint_seconds!r}. Give 0 or more seconds."
@@ -111,6 +121,7 @@ class Fit:
                 every=self.checkpoint_seconds,
                 bar=bar,
                 interrupt=interrupt,
+                after_step=self.after_step,
             ).run()
             _agree(model, hardware.num_processes)
         _check_finite(model)
@@ -128,7 +139,7 @@ class Fit:
     def _bar(self, train: Train, feed: Feed, main: bool) -> Iterator[Any]:
         from tqdm.auto import tqdm
 
-        quiet = not (self.progress and main and sys.stderr.isatty()) or bool(os.environ.get("NO_PROGRESS"))
+        quiet = not (main and sys.stderr.isatty()) or bool(os.environ.get("NO_PROGRESS"))
         with tqdm(total=train.epochs * feed.steps, desc="training", unit="step", leave=False, disable=quiet) as bar:
             yield bar
 

@@ -44,13 +44,14 @@ class Loop:
     every: float
     bar: Any
     interrupt: Interrupt
+    after_step: tuple[Callable[[Progress], object], ...] = ()
 
     def run(self) -> None:
         """Trains from the checkpoint, or from the start, to the last step."""
         self.total = self.train.epochs * self.feed.steps
         self.scaler = self.accelerator.scaler
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.listeners = _listeners(self.model)
+        self.listeners = [*_listeners(self.model), *self.after_step]
         self.losses: list[Tensor] = []
         self.seen = 0
         self.saved = self.looked = time.monotonic()

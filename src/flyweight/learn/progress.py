@@ -1,4 +1,4 @@
-"""How far training has come, as told to the modules that change with it."""
+"""How far training has come, as told to the modules that change with it, and to the user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 @dataclass(frozen=True, eq=False)
 class Progress:
-    """Told to every sub-module's ``after_step(progress)`` when an optimizer step is done.
+    """Told to every sub-module's ``after_step(progress)``, and to ``Fit.after_step``, when an optimizer step is done.
 
     ``step`` counts the steps done, so it runs from 1 to ``total``; ``optimizer`` is torch's, for techniques that
     reset a part of its state. What ``after_step`` changes must live in parameters, buffers or train/eval modes:
