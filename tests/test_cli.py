@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import torch
 import arms
 import tiny
 from flyweight import __version__, cli
+from flyweight.core.footprint import Footprint
 from flyweight.core.frontier import Frontier
 from flyweight.core.point import Point
 from flyweight.deploy.export.onnx import export_onnx
@@ -168,6 +170,18 @@ def test_measures_files(model: Path, capsys: pytest.CaptureFixture[str]) -> None
     (row,) = json.loads(capsys.readouterr().out)
     assert row["size_bytes"] == model.stat().st_size
     assert row["why"]["speedup"] == "no baseline was given"
+
+
+def test_a_meter_of_ones_own_reaches_the_measuring(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    def noted(files: list[Path], **options: object) -> list[Footprint]:
+        given.append(options["meter"])
+        return [Footprint() for _ in files]
+
+    monkeypatch.setattr(importlib.import_module("flyweight.measure.footprint"), "footprints", noted)
+    assert cli.main(["measure", str(model), "--meter", "mine:joules"]) == 0
+    assert given == ["mine:joules"]
 
 
 def test_says_which_file_cannot_be_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

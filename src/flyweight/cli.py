@@ -78,6 +78,7 @@ def optimize(options: Any) -> int:
             seed=options.seed,
             threads=options.threads,
             runtime=options.runtime,
+            meter=options.meter,
             watch=None if options.json else _show,
         )
     except BudgetError:
@@ -99,7 +100,8 @@ def measure(options: Any) -> int:
     files = [Path(name) for name in options.files]
     baseline = Path(options.baseline) if options.baseline else None
     runtime = runtime_name(options.runtime)
-    found = footprints(files, runtime=runtime, baseline=baseline, threads=options.threads, batch=options.batch)
+    bench = {name: options[name] for name in ("threads", "batch", "meter")}
+    found = footprints(files, runtime=runtime, baseline=baseline, **bench)
     if options.json:
         rows = [{"path": str(path), **f.to_json()} for path, f in zip(files, found, strict=True)]
         print(json.dumps(rows))
@@ -204,6 +206,8 @@ def doctor(options: Any) -> int:
 _EXTRAS = {"openvino": "openvino", "pandas": "notebook"}
 """Modules that are looked for, and the extra that brings each."""
 
+_METER = "module:function of your own that returns the joules used so far, where no counter is known"
+
 _COMMANDS: dict[str, tuple[Callable[[Any], int], str]] = {
     "optimize": (optimize, "make smaller, faster and better models of a task"),
     "measure": (measure, "measure model files: bytes, latency, memory"),
@@ -242,6 +246,7 @@ def _parser() -> Any:
     one.add_argument("--seed", type=int, default=0, help="decides all randomness")
     one.add_argument("--threads", type=int, default=1, help="threads of the runtime when it is measured")
     one.add_argument("--runtime", type=str, default="onnxruntime", help="onnxruntime, openvino, or module:function")
+    one.add_argument("--meter", type=str | None, default=None, help=_METER)
     one.add_argument("--config", action="config", help="a YAML file of these options")
     commands.add_subcommand("optimize", one, help=_COMMANDS["optimize"][1])
 
@@ -251,6 +256,7 @@ def _parser() -> Any:
     two.add_argument("--threads", type=int, default=1, help="threads of the runtime")
     two.add_argument("--batch", type=int, default=1, help="examples a call")
     two.add_argument("--runtime", type=str, default="onnxruntime", help="onnxruntime, openvino, or module:function")
+    two.add_argument("--meter", type=str | None, default=None, help=_METER)
     commands.add_subcommand("measure", two, help=_COMMANDS["measure"][1])
 
     three = sub("report")

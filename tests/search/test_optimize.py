@@ -31,6 +31,7 @@ from flyweight.core.frontier import Frontier
 from flyweight.core.point import Point
 from flyweight.core.task import Task
 from flyweight.deploy.runtimes.open import open_artifact
+from flyweight.measure.energy import find_counter
 from flyweight.search import evaluate as evaluating
 from flyweight.search.evaluate import Evaluator
 from flyweight.search.optimize import optimize
@@ -205,6 +206,13 @@ def test_wrong_words_are_told_before_anything_is_written(
 ) -> None:
     with pytest.raises(kind, match=text):
         optimize(fresh_task, tmp_path / "out", strategy=few, **options)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(find_counter()[0] is not None, reason="this machine has a counter, so no meter is asked for")
+def test_a_meter_that_is_not_there_is_told_at_once(fresh_task: Task, tmp_path: Path) -> None:
+    with pytest.raises(FlyweightError, match="the meter 'nomod:joules' cannot be read"):
+        optimize(fresh_task, tmp_path / "out", meter="nomod:joules")
     assert not (tmp_path / "out").exists()
 
 

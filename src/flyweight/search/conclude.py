@@ -17,18 +17,21 @@ from flyweight.search.evaluate import Evaluator
 
 _EXACT = ("size_bytes", "gzip_bytes", "parameters", "macs")
 
-_THOROUGH = 1.0
-"""Seconds of timing a file, where the search itself took a part of that."""
+_THOROUGH, _HASTY = 1.0, 0.1
+"""Seconds of timing a file, where the search itself took a part of that; and the least, where time is short."""
 
 _NOISE = 1.1
 """By how much another point must be better in a measured cost before this one is out for certain."""
 
 
-def conclude(evaluator: Evaluator, points: Sequence[Point], costs: Sequence[str]) -> tuple[Point, ...]:
+def conclude(
+    evaluator: Evaluator, points: Sequence[Point], costs: Sequence[str], within: float | None = None
+) -> tuple[Point, ...]:
     """Measures ``points`` that may stand on the frontier together, interleaved; then scores it on the report split.
 
     Latencies that were taken minutes apart cannot be compared. Both results are kept: where nothing was added
-    since, nothing is measured or read again.
+    since, nothing is measured or read again. ``within`` are the seconds that timing may take, all files together: each
+    then gets its share of them, a tenth of a second at least.
     """
     known = {p.id: p for p in points}
     finished = [p.id for p in points if p.failure is None and p.quality is not None]
@@ -40,6 +43,8 @@ def conclude(evaluator: Evaluator, points: Sequence[Point], costs: Sequence[str]
         "threads": evaluator.threads,
         "runtime": evaluator.runtime,
     }
+    if evaluator.meter is not None:
+        told["meter"] = evaluator.meter
     if _read(mark) != told:
         done: set[str] = set()
         stale = {key for key in finished if known[key].footprint.detail.get("threads") != evaluator.threads}
@@ -47,7 +52,7 @@ def conclude(evaluator: Evaluator, points: Sequence[Point], costs: Sequence[str]
         # The machine may be slower now than in the search, so what stayed out then may come in: until none does.
         while not wanted <= done:
             done |= wanted
-            measured = _together(evaluator, [known[key] for key in finished if key in done])
+            measured = _together(evaluator, [known[key] for key in finished if key in done], within)
             known |= {p.id: p for p in measured}
             wanted = {p.id for p in frontier(known.values(), costs)}
         write_json(mark, told)
@@ -58,9 +63,9 @@ def conclude(evaluator: Evaluator, points: Sequence[Point], costs: Sequence[str]
     return tuple(known[p.id] for p in points)
 
 
-def _together(evaluator: Evaluator, points: Sequence[Point]) -> list[Point]:
-    thorough = dataclasses.replace(evaluator, seconds=_THOROUGH)
-    found = thorough.footprints([evaluator.store.folder / str(p.path) for p in points]) if points else []
+def _together(evaluator: Evaluator, points: Sequence[Point], within: float | None) -> list[Point]:
+    share = _THOROUGH if within is None else min(_THOROUGH, max(_HASTY, within / max(1, len(points))))
+    found = evaluator.footprints([evaluator.store.folder / str(p.path) for p in points], share) if points else []
     merged = [dataclasses.replace(p, footprint=_merged(p.footprint, f)) for p, f in zip(points, found, strict=True)]
     return [evaluator.ledger.keep(point) for point in merged]
 

@@ -37,12 +37,16 @@ from flyweight.search.ledger import Ledger
 _FULL = 1 << 20
 """Free bytes under which a failed write is put down to the disk."""
 
+_BRIEF = 0.3
+"""Seconds of timing a file in the midst of a search; the end of it takes longer."""
+
 
 @dataclass(frozen=True)
 class Evaluator:
     """Where candidates are tried: the task, the store that keeps every step, the runtime and its threads.
 
-    ``baseline`` is the file whose latency is taken in turns with each candidate's, ``seconds`` the time for each.
+    ``baseline`` is the file whose latency is taken in turns with each candidate's; ``meter`` is the dotted name of a
+    function that reads joules, see :class:`~flyweight.measure.footprint.Bench`.
     Calling it gives the candidate's point, from the ledger where it is kept already. A candidate that fails becomes a
     point with its ``failure``; one that failed by accident, with no error of ours, is tried again next time. A folder
     that cannot be written is no candidate's fault and raises :class:`StoreError`.
@@ -53,7 +57,7 @@ class Evaluator:
     runtime: str
     threads: int = 1
     baseline: Path | None = None
-    seconds: float = 0.3
+    meter: str | None = None
 
     @property
     def ledger(self) -> Ledger:
@@ -120,15 +124,16 @@ class Evaluator:
         """What the artifact at ``path`` costs, its latency interleaved with the baseline's."""
         return self.footprints([path])[0]
 
-    def footprints(self, paths: list[Path]) -> list[Footprint]:
-        """What the artifacts cost, every latency interleaved with the others' and the baseline's."""
+    def footprints(self, paths: list[Path], seconds: float = _BRIEF) -> list[Footprint]:
+        """What the artifacts cost, every latency interleaved with the others' and the baseline's, ``seconds`` each."""
         with self._alone():
             return footprints(
                 paths,
                 runtime=runtime_name(self.runtime),
                 baseline=self.baseline,
                 threads=self.threads,
-                seconds=self.seconds,
+                seconds=seconds,
+                meter=self.meter,
                 inputs=[t[:1].numpy() for t in self.task.example],
             )
 

@@ -21,6 +21,7 @@ from flyweight.core.serial import to_json
 from flyweight.core.store import Store
 from flyweight.core.task import Task
 from flyweight.deploy.runtimes.open import open_artifact, runtime_name
+from flyweight.measure.energy import find_counter
 from flyweight.measure.host import host
 from flyweight.search.candidate import Candidate, Strategy, Terms, plain
 from flyweight.search.clock import Clock, TimeUp, seconds
@@ -45,13 +46,15 @@ def optimize(
     seed: int = 0,
     threads: int = 1,
     runtime: str = "onnxruntime",
+    meter: str | None = None,
     watch: Watch | None = None,
 ) -> Frontier:
     """Makes smaller, faster and better models of ``task`` and returns the frontier; everything is kept under ``out``.
 
     ``max_drop`` is the quality that may be lost against the baseline, ``budgets`` are bounds on measured fields
     (``"size_bytes<=200_000"``), ``timeout`` is in seconds or as ``"20m"``; ``strategy`` is :class:`survey` where None.
-    ``threads`` are the runtime's; ``watch`` is called with every point as it comes.
+    ``threads`` are the runtime's; ``meter`` names a function ``"module:function"`` of your own that reads the joules
+    used so far, where the machine has no counter that we know; ``watch`` is called with every point as it comes.
 
     The same call goes on where an earlier one stood, and answers from what was kept where all was done. Ctrl-C and the
     time limit end the search with what there is. ``out`` then holds ``frontier.json``, ``report.html`` and ``models/``.
@@ -75,9 +78,10 @@ def optimize(
         )
     clock = Clock(seconds(timeout))
     runtime_name(runtime)  # an unknown one is told before the folder is made
+    find_counter(meter=meter)  # and so is a meter that cannot be read
     store = Store(out)
     _claim(store, task, runtime)
-    evaluator = Evaluator(task, store, runtime, threads)
+    evaluator = Evaluator(task, store, runtime, threads, meter=meter)
     chosen = strategy if strategy is not None else survey(seed=seed)
     terms = Terms(folder=store.folder, budgets=wanted, max_drop=max_drop)
     started, ended = _now(), "finished"
@@ -98,9 +102,9 @@ def optimize(
     points = _points(evaluator, base)
     if ended != "interrupted":
         try:
-            points = conclude(
-                dataclasses.replace(evaluator, baseline=_baseline(evaluator, points)), points, terms.costs
-            )
+            evaluator = dataclasses.replace(evaluator, baseline=_baseline(evaluator, points))
+            within = None if clock.limit is None else clock.grace
+            points = conclude(evaluator, points, terms.costs, within)
         except KeyboardInterrupt:
             points, ended = _points(evaluator, base), "interrupted"
     about = {
