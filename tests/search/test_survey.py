@@ -84,7 +84,14 @@ def test_the_plain_arms_learn_without_any_technique(task: Task) -> None:
         if candidate.label.startswith("baseline"):
             assert all(t.augment == () and t.loss is None for t in trains([candidate]))
         else:
-            assert all(t.augment == (flipped,) for t in trains([candidate]))
+            assert all(t.loss is not None or t.augment == (flipped,) for t in trains([candidate]))
+
+
+def test_wide_students_are_augmented_and_narrow_ones_only_taught(task: Task) -> None:
+    for width, augment in ((1.0, (flipped,)), (0.5, ()), (0.1, ())):
+        found = [c for c in survey(widths=(width, 2.0))(task) if c.label.startswith(f"width {width:g} ")]
+        assert len(found) == 2
+        assert all(t.augment == augment and isinstance(t.loss, distilled) for t in trains(found))
 
 
 def test_float_and_int8_share_their_training(task: Task) -> None:
