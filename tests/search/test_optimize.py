@@ -216,6 +216,19 @@ def test_a_meter_that_is_not_there_is_told_at_once(fresh_task: Task, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("unmeasured")
+def test_what_cannot_keep_its_bytes_is_not_trained(fresh_task: Task, tmp_path: Path) -> None:
+    from arms import many
+
+    frontier = optimize(fresh_task, tmp_path / "out", strategy=many, budgets=["size_bytes<=6000"])
+    told = {p.label: p.failure for p in frontier.points}
+    assert told["baseline"] is None
+    assert told["width 0.5"] is None
+    assert str(told["width 2"]).startswith("skipped: ")
+    notes = [path.read_text() for path in (tmp_path / "out" / "steps").glob("*.json")]
+    assert sum("Resize" in note for note in notes) == 1
+
+
 def test_many_processes_are_refused(fresh_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -27,6 +27,8 @@ from flyweight.search.candidate import Candidate, Strategy, Terms, plain
 from flyweight.search.clock import Clock, TimeUp, seconds
 from flyweight.search.conclude import conclude
 from flyweight.search.evaluate import Evaluator
+from flyweight.search.free import free
+from flyweight.search.spare import spared
 from flyweight.search.survey import survey
 from flyweight.search.validate import validate
 from flyweight.search.verdict import verdict
@@ -55,6 +57,8 @@ def optimize(
     (``"size_bytes<=200_000"``), ``timeout`` is in seconds or as ``"20m"``; ``strategy`` is :class:`survey` where None.
     ``threads`` are the runtime's; ``meter`` names a function ``"module:function"`` of your own that reads the joules
     used so far, where the machine has no counter that we know; ``watch`` is called with every point as it comes.
+
+    A candidate whose file breaks a budget of bytes before it is trained is skipped, as a row that says so.
 
     The same call goes on where an earlier one stood, and answers from what was kept where all was done. Ctrl-C and the
     time limit end the search with what there is. ``out`` then holds ``frontier.json``, ``report.html`` and ``models/``.
@@ -140,6 +144,8 @@ def _search(
         spread(evaluator, strategy, terms, clock, watch)
         return not clock.over
     proposals = strategy(evaluator.task, terms)
+    # The free search learns from how far a point is above its budget, so it gets them all.
+    budgets = () if isinstance(strategy, free) else terms.budgets
     with contextlib.closing(_fed(proposals)) as candidates:
         result: Point | None = None
         while not clock.over:
@@ -147,7 +153,7 @@ def _search(
                 candidate = candidates.send(result)
             except StopIteration:
                 return True
-            result = evaluator(candidate)
+            result = spared(evaluator, candidate, budgets) or evaluator(candidate)
             watch(result)
     return False
 
