@@ -90,7 +90,7 @@ def test_the_plain_arms_learn_without_any_technique(task: Task) -> None:
 def test_wide_students_are_augmented_and_narrow_ones_only_taught(task: Task) -> None:
     for width, augment in ((1.0, (flipped,)), (0.5, ()), (0.1, ())):
         found = [c for c in survey(widths=(width, 2.0))(task) if c.label.startswith(f"width {width:g} ")]
-        assert len(found) == 2
+        assert len(found) == (3 if width >= 0.25 else 2)
         assert all(t.augment == augment and isinstance(t.loss, distilled) for t in trains(found))
 
 

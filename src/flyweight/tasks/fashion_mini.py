@@ -11,7 +11,7 @@ from flyweight.learn.augment.flip import flip
 from flyweight.tasks.survey_task import survey_task
 
 
-def fashion_mini(epochs: int = 16) -> Task:
+def fashion_mini(epochs: int = 12) -> Task:
     """Grey 28×28 images of ten kinds of clothing: 8,500 train, 1,500 select, 2,000 report, all balanced.
 
     ``calibrate`` is the first 512 of train; ``report`` comes from the original's test set. Inputs are pixel / 255.
