@@ -11,6 +11,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 import copy
 import dataclasses
+import signal
 
 import pytest
 import torch
@@ -21,7 +22,11 @@ from flyweight.core.task import Task
 
 @pytest.fixture(autouse=True)
 def _same_start() -> None:
-    """Each test starts from one seed and one thread, so that it does not hang on the tests before it."""
+    """Each test starts from one seed, one thread and Python's own Ctrl-C, so that it hangs on nothing before it.
+
+    A shell starts what runs in the background with Ctrl-C ignored, and the tests of Ctrl-C would then see none.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.manual_seed(0)
     torch.set_num_threads(1)
 
