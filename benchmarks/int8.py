@@ -20,7 +20,7 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
     from flyweight import Aware, Quantize, Resize, Store, adam, load_task, run
     from flyweight.deploy.export.onnx import export_onnx
     from flyweight.deploy.parity import check_parity
-    from flyweight.deploy.runtimes.open import open_artifact
+    from flyweight.deploy.runtimes.open import open_artifact, runtime_name
     from flyweight.deploy.score import score
     from flyweight.measure.footprint import footprints
     from flyweight.measure.host import host
@@ -48,7 +48,9 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
         }
         files.append(artifact.path)
         print(f"[{time.strftime('%H:%M:%S')}] {name}: {rows[name]}", file=sys.stderr, flush=True)
-    for row, found in zip(rows.values(), footprints(files, baseline=files[0], threads=1), strict=True):
+    for row, found in zip(
+        rows.values(), footprints(files, runtime=runtime_name("onnxruntime"), baseline=files[0], threads=1), strict=True
+    ):
         row |= {"size_bytes": found.size_bytes, "latency_ms": found.latency_ms, "speedup": found.speedup}
         row |= {"latency_iqr_ms": found.latency_iqr_ms, "peak_memory_bytes": found.peak_memory_bytes}
     twin, aware, after = rows["float"], rows["int8 aware"], rows["int8 post-training"]
