@@ -43,7 +43,7 @@ def from_json(value: Any) -> Any:
     if isinstance(value, dict):
         if "use" not in value:
             return {k: from_json(v) for k, v in value.items()}
-        target = _find(value["use"])
+        target = find(value["use"])
         fields = {k: from_json(v) for k, v in value.items() if k != "use"}
         if not fields and not dataclasses.is_dataclass(target):
             return target
@@ -66,7 +66,8 @@ def _dotted(thing: Any) -> str:
     return name
 
 
-def _find(name: str) -> Any:
+def find(name: str) -> Any:
+    """What stands at the dotted ``name``; raises :class:`FlyweightError` where nothing does, with the nearest name."""
     parts = name.split(".")
     for cut in range(len(parts) - 1, 0, -1):
         try:

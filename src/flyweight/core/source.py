@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import sys
@@ -9,6 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
+
+from flyweight.core.errors import FlyweightError
+from flyweight.core.serial import find
 
 BY_CODE = "by_code"
 """In the metadata of a dataclass field of callables: they count by their own code, for their state changes in use."""
@@ -38,7 +42,11 @@ def classes_source(model: nn.Module) -> str:
 
 def steps_source(names: Any) -> str:
     """The code behind every ``{"use": dotted name}`` in a step's JSON that is no part of flyweight."""
-    return "\n".join(text for name in sorted(set(_used(names))) for text in _code(_find(name), set(), 0))
+    texts: list[str] = []
+    for name in sorted(set(_used(names))):
+        with contextlib.suppress(FlyweightError):  # what no name finds is told by its name, which stands in the JSON
+            texts += _code(find(name), set(), 0)
+    return "\n".join(texts)
 
 
 def _told(thing: Any, seen: set[int], deep: int) -> Iterator[str]:
@@ -147,14 +155,3 @@ def _used(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for item in value:
             yield from _used(item)
-
-
-def _find(name: str) -> Any:
-    parts = name.split(".")
-    for cut in range(len(parts) - 1, 0, -1):
-        thing: Any = sys.modules.get(".".join(parts[:cut]))
-        if thing is not None:
-            for part in parts[cut:]:
-                thing = getattr(thing, part, None)
-            return thing
-    return None

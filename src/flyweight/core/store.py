@@ -10,7 +10,6 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -77,11 +76,6 @@ class Store:
     def load(self, key: str) -> dict[str, Tensor]:
         """The state kept under ``key``."""
         return load_state(self._weights(key))
-
-    def note(self, key: str) -> dict[str, Any]:
-        """What is told of the step kept under ``key``: its JSON, seconds, and time of day."""
-        note: dict[str, Any] = read_json(self._note(key))
-        return note
 
     def keep(self, key: str, parent: str, step: Step, model: nn.Module, seconds: float) -> None:
         """Keeps ``model`` as the result of ``step``, then drops the step's scratch folder.
