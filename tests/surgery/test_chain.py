@@ -6,7 +6,7 @@ from torch import nn
 
 from flyweight.core.errors import UnsupportedError
 from flyweight.numerics.granularity import per_channel, per_group, per_tensor
-from flyweight.surgery.chain import append, links, stored_form
+from flyweight.surgery.chain import attach, links, stored_form
 from flyweight.surgery.fake_quantize import FakeQuantize
 from flyweight.surgery.rescale import Rescale
 from flyweight.surgery.stored import Codes, Dense
@@ -24,10 +24,10 @@ def test_links_apply_in_order_and_the_last_one_says_the_form():
     layer = nn.Linear(6, 4)
     plain = layer.weight.detach().clone()
     factor = torch.tensor([1.0, -2.0, 0.5, 3.0])
-    append(layer, Rescale(factor))
+    attach(layer, Rescale(factor))
     assert torch.equal(layer.weight, plain * factor[:, None])
     assert torch.equal(stored_form(layer).values, plain * factor[:, None])
-    append(layer, FakeQuantize(8))
+    attach(layer, FakeQuantize(8))
     assert [type(link) for link in links(layer)] == [Rescale, FakeQuantize]
     form = stored_form(layer)
     assert isinstance(form, Codes)
@@ -39,7 +39,7 @@ def test_links_apply_in_order_and_the_last_one_says_the_form():
 @pytest.mark.parametrize("granularity", [per_tensor(), per_channel(), per_channel(1), per_group(6)])
 def test_the_stored_codes_are_what_training_saw(bits, granularity):
     layer = nn.Conv2d(3, 4, 2, bias=False)
-    append(layer, FakeQuantize(bits, granularity))
+    attach(layer, FakeQuantize(bits, granularity))
     form = stored_form(layer)
     assert form.codes.shape == layer.weight.shape
     assert form.codes.abs().max() <= 2 ** (bits - 1) - 1
@@ -55,7 +55,7 @@ def test_the_stored_codes_are_what_training_saw(bits, granularity):
 
 def test_a_chain_trains_and_survives_copies_and_state_dicts():
     layer = nn.Linear(5, 3)
-    append(layer, FakeQuantize(4))
+    attach(layer, FakeQuantize(4))
     layer(torch.randn(2, 5)).square().sum().backward()
     gradient = layer.parametrizations.weight.original.grad
     assert (gradient != 0).any()
@@ -71,4 +71,4 @@ def test_a_parameter_that_is_not_there_is_refused():
     with pytest.raises(
         UnsupportedError, match=r"Linear has no parameter 'kernel' to compress \(it has: weight, bias\)"
     ):
-        append(nn.Linear(2, 2), FakeQuantize(), name="kernel")
+        attach(nn.Linear(2, 2), FakeQuantize(), name="kernel")

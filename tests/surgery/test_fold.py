@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from flyweight.surgery.chain import append, links
+from flyweight.surgery.chain import attach, links
 from flyweight.surgery.fold import fold_batchnorm_
 from flyweight.surgery.rescale import Rescale
 
@@ -101,6 +101,6 @@ def test_a_norm_without_running_statistics_does_not_fold():
 
 def test_a_weight_with_a_chain_gets_a_link():
     conv = nn.Conv2d(3, 4, 1)
-    append(conv, Rescale(torch.tensor([1.0, 0.0, 2.0, -1.0])))
+    attach(conv, Rescale(torch.tensor([1.0, 0.0, 2.0, -1.0])))
     folded = check(nn.Sequential(conv, nn.BatchNorm2d(4)), torch.randn(2, 3, 4, 4), [("0", "1")])
     assert len(links(folded[0])) == 2

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from flyweight.core.task import Batch, Forward, Task
 
@@ -18,13 +18,15 @@ class Context:
 
     ``task`` has its teacher on the batch's device; ``indices`` ``(N,)`` are the examples' places in
     ``task.data.train``; ``augmented`` says that the inputs are not those of the data set any more, so nothing
-    kept for an index is valid; ``autocast()`` opens the precision that the student is run in.
+    kept for an index is valid; ``autocast()`` opens the precision that the student is run in. ``model`` is the student
+    itself, for penalties on its parameters; None where an objective is called outside training.
     """
 
     task: Task
     indices: Tensor
     augmented: bool = False
     autocast: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext
+    model: nn.Module | None = None
 
 
 Objective = Callable[[Forward, Batch, Context], Tensor]

@@ -120,7 +120,7 @@ class Loop:
         if train.loss is None:
             loss = task.loss(self.forward, batch)
         else:
-            context = Context(task, indices, bool(train.augment), self.accelerator.autocast)
+            context = Context(task, indices, bool(train.augment), self.accelerator.autocast, self.model)
             loss = train.loss(self.forward, batch, context)
         if loss.ndim:
             raise TrainingError(

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from flyweight.core.errors import UnsupportedError
-from flyweight.surgery.stored import Dense, StoredForm
+from flyweight.surgery.stored import Blocks, Dense, StoredForm
+
+GATE, MASK, RESCALE, ROUND = 0, 1, 8, 9
+"""Where a kind of link stands in its chain, whatever the order in which techniques came: noise and gates, masks,
+then (between) other forms of the weight, then folded batch-norm, then the grid of integers."""
 
 
 class Link(nn.Module, ABC):
-    """One element of a chain: a differentiable map of a weight to another of its shape."""
+    """One element of a chain: a differentiable map of a weight to another of its shape.
+
+    ``stage`` orders the chain. A link behind a mask must map zero to zero.
+    """
+
+    stage: ClassVar[int]
 
     @abstractmethod
     def forward(self, weight: Tensor) -> Tensor:
@@ -22,9 +32,17 @@ class Link(nn.Module, ABC):
     def stored(self, weight: Tensor) -> StoredForm:
         """How ``forward(weight)`` is stored; ``weight`` is what the links before this one made."""
 
+    def zeros(self) -> tuple[Tensor, tuple[int, int]] | None:
+        """The elements that this link keeps, bool in the weight's shape, and the block (rows, columns) in which it
+        takes them away; None where it takes none."""
+        return None
 
-def append(module: nn.Module, link: Link, name: str = "weight") -> None:
-    """Puts ``link`` at the end of the chain on ``module``'s parameter ``name``; the first link makes the chain.
+    def narrow(self, kept: dict[int, Tensor]) -> None:
+        """Follows the weight, of which along each dimension only the indices ``kept[dim]`` stay."""
+
+
+def attach(module: nn.Module, link: Link, name: str = "weight") -> None:
+    """Puts ``link`` into the chain on ``module``'s parameter ``name``, behind those of its stage and of earlier ones.
 
     Raises :class:`UnsupportedError` where ``module`` has no such parameter.
     """
@@ -35,7 +53,14 @@ def append(module: nn.Module, link: Link, name: str = "weight") -> None:
             "Exclude the layer, or name another parameter."
         )
     # unsafe: the check that a parametrization keeps shape and dtype would run a link whose owner is half built.
+    behind = [other for other in links(module, name) if other.stage > link.stage]
     parametrize.register_parametrization(module, name, link, unsafe=True)
+    if behind:
+        chain: Any = module.parametrizations[name]  # type: ignore[index]
+        order = [other for other in chain if other is not link]
+        order.insert(order.index(behind[0]), link)
+        for place, other in enumerate(order):
+            chain[place] = other
 
 
 def links(module: nn.Module, name: str = "weight") -> list[Link]:
@@ -46,11 +71,22 @@ def links(module: nn.Module, name: str = "weight") -> list[Link]:
 
 
 def stored_form(module: nn.Module, name: str = "weight") -> StoredForm:
-    """How ``module``'s parameter ``name`` is stored: what its chain's last link says, else ``Dense``."""
+    """How ``module``'s parameter ``name`` is stored: what its chain's last link says, else ``Dense``.
+
+    Where links of the chain take elements away, that form comes inside :class:`~flyweight.surgery.stored.Blocks`.
+    """
     chain = links(module, name)
     if not chain:
         return Dense(getattr(module, name).detach())
     weight = module.parametrizations[name].original.detach()  # type: ignore[index, union-attr]
     for link in chain[:-1]:
         weight = link(weight).detach()
-    return chain[-1].stored(weight)
+    form = chain[-1].stored(weight)
+    told = [zeros for link in chain if (zeros := link.zeros()) is not None]
+    if not told:
+        return form
+    keep = told[0][0]
+    for other, _ in told[1:]:
+        keep = keep & other
+    blocks = {block for _, block in told}
+    return Blocks(form, keep, blocks.pop() if len(blocks) == 1 else (1, 1))

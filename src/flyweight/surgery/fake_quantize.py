@@ -10,7 +10,7 @@ from torch import Tensor
 from flyweight.numerics.affine import fake_quantize, quantize, symmetric_scale
 from flyweight.numerics.codes import CodeRange
 from flyweight.numerics.granularity import Granularity, per_channel, per_group
-from flyweight.surgery.chain import Link
+from flyweight.surgery.chain import ROUND, Link
 from flyweight.surgery.stored import Codes, StoredForm
 
 
@@ -22,6 +22,8 @@ class FakeQuantize(Link):
     sets it.
     The gradient passes straight through, for no value lies outside the grid.
     """
+
+    stage = ROUND
 
     def __init__(self, bits: int = 8, granularity: Granularity = per_channel()) -> None:  # noqa: B008 (frozen)
         super().__init__()

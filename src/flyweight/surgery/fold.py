@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from flyweight.surgery.chain import append
+from flyweight.surgery.chain import attach
 from flyweight.surgery.integer import is_layer
 from flyweight.surgery.rescale import Rescale
 from flyweight.surgery.trace import trace
@@ -94,7 +94,7 @@ def _fold_(layer: Any, norm: Any) -> None:
         bias = -norm.running_mean if layer.bias is None else layer.bias - norm.running_mean
         bias = bias * factor + (0 if norm.bias is None else norm.bias)
         if parametrize.is_parametrized(layer, "weight"):
-            append(layer, Rescale(factor))
+            attach(layer, Rescale(factor))
         else:
             layer.weight.mul_(factor.reshape(-1, *(1,) * (layer.weight.dim() - 1)))
         if layer.bias is None:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from flyweight.core.errors import UnsupportedError
 from flyweight.surgery.activation import Requantize
-from flyweight.surgery.chain import append
+from flyweight.surgery.chain import attach
 from flyweight.surgery.fake_quantize import FakeQuantize
 from flyweight.surgery.rescale import Rescale
 
@@ -62,9 +62,9 @@ class IntegerLayer(nn.Module):
         self.register_buffer("live", torch.tensor(norm is not None, dtype=torch.uint8))
         self._live = norm is not None
         if norm is not None:
-            append(layer, Rescale(self.factor))
+            attach(layer, Rescale(self.factor))
         link.floor = self.floor
-        append(layer, link)
+        attach(layer, link)
         self.link = (link,)
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from flyweight.surgery.chain import Link
+from flyweight.surgery.chain import RESCALE, Link
 from flyweight.surgery.stored import Dense, StoredForm
 
 
@@ -14,6 +14,8 @@ class Rescale(Link):
     """w′ = w · f, where f, one factor an output channel, is a fixed tensor or asked for anew each time."""
 
     factor: Tensor
+
+    stage = RESCALE
 
     def __init__(self, factor: Tensor | Callable[[], Tensor]) -> None:
         super().__init__()

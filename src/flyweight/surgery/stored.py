@@ -33,3 +33,17 @@ class Codes(StoredForm):
     bits: int
     axis: int | None = None
     group: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks(StoredForm):
+    """A form of which some elements are zero for good, so that they need not be kept.
+
+    ``keep`` is bool, in the weight's shape; the rest of ``values`` is zero. ``block`` is the tile (rows, columns) of
+    the weight as a matrix ``(outputs, inputs · kernel)`` in which elements were taken away; tiles at the lower and the
+    right edge may be cut short.
+    """
+
+    values: StoredForm
+    keep: Tensor
+    block: tuple[int, int] = (1, 1)

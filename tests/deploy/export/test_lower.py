@@ -10,7 +10,7 @@ from flyweight.deploy.export.lower import Lowered, lower_
 from flyweight.deploy.export.onnx import export_onnx
 from flyweight.numerics.granularity import per_group
 from flyweight.surgery.activation import Requantize
-from flyweight.surgery.chain import append
+from flyweight.surgery.chain import attach
 from flyweight.surgery.integer import IntegerLayer
 from flyweight.surgery.rescale import Rescale
 
@@ -91,7 +91,7 @@ def test_a_weight_that_two_modules_share_counts_once():
 
 def test_a_chain_that_ends_in_floats_counts_as_float():
     layer = nn.Linear(3, 4)
-    append(layer, Rescale(torch.ones(4)))
+    attach(layer, Rescale(torch.ones(4)))
     told = lower_(nn.Sequential(layer))
     assert (told.weights, told.floats) == ({32: 12}, ["0"])
 

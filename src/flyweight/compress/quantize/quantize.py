@@ -20,7 +20,7 @@ from flyweight.core.task import Task
 from flyweight.numerics.codes import CodeRange
 from flyweight.numerics.granularity import Granularity, per_channel, per_tensor
 from flyweight.surgery.activation import Requantize
-from flyweight.surgery.chain import append, links
+from flyweight.surgery.chain import attach, links
 from flyweight.surgery.fake_quantize import FakeQuantize
 from flyweight.surgery.fold import fold_batchnorm_, foldable
 from flyweight.surgery.integer import IntegerLayer, is_layer
@@ -126,7 +126,7 @@ class Quantize(Step):
                 replace_(model, norms[name], nn.Identity())
                 replace_(model, name, layer)
             else:
-                append(model.get_submodule(name), FakeQuantize(self.bits, self.granularity))
+                attach(model.get_submodule(name), FakeQuantize(self.bits, self.granularity))
         return model
 
     def _integer(self, model: nn.Module, name: str, norm: str | None) -> IntegerLayer:

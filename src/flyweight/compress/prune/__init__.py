@@ -1,0 +1,1 @@
+"""Pruning: score × structure × distribution × schedule."""

@@ -1,0 +1,1 @@
+"""Distributions: how much each layer loses."""

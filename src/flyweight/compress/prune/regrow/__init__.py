@@ -1,0 +1,1 @@
+"""Sparse training: rules that drop and regrow elements."""

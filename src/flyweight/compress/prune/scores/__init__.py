@@ -1,0 +1,1 @@
+"""Scores: how much an element of a weight matters."""

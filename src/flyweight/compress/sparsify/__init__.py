@@ -1,0 +1,1 @@
+"""Training that makes weights or channels wither."""
