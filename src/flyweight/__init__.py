@@ -29,6 +29,7 @@ _HOMES = {
     "sgd": "learn.optimizers",
     "distilled": "learn.distill.distilled",
     "mixed": "learn.augment.mixup",
+    "Build": "models.build",
     "Resize": "models.resize",
     "Quantize": "compress.quantize.quantize",
     "Aware": "compress.quantize.aware",
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from flyweight.learn.optimizers import adam as adam
     from flyweight.learn.optimizers import sgd as sgd
     from flyweight.learn.train import Train as Train
+    from flyweight.models.build import Build as Build
     from flyweight.models.resize import Resize as Resize
     from flyweight.search.free import free as free
     from flyweight.search.optimize import optimize as optimize
