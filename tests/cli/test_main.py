@@ -14,7 +14,11 @@ import torch
 
 import arms
 import tiny
-from flyweight import __version__, cli
+from flyweight import __version__
+from flyweight.cli import main as cli
+from flyweight.cli.doctor import _absent
+from flyweight.cli.optimize import _strategy
+from flyweight.cli.parser import parser
 from flyweight.core.footprint import Footprint
 from flyweight.core.frontier import Frontier
 from flyweight.core.point import Point
@@ -117,7 +121,7 @@ def test_ctrl_c_ends_with_130(
     def stop(point: Point) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_show", stop)
+    monkeypatch.setattr("flyweight.cli.optimize._show", stop)
     assert cli.main(["optimize", TASK, "--out", str(finished)]) == 130
     assert "baseline" in capsys.readouterr().out
 
@@ -144,9 +148,9 @@ def test_wrong_input_is_one_line(
 
 
 def test_the_seed_reaches_the_trials_of_the_free_search() -> None:
-    options = cli._parser().parse_args(["optimize", TASK, "--strategy", "free", "--seed", "5"])["optimize"]
-    assert cli._strategy(options).seed == 5
-    assert cli._strategy(options).space.seed == 5
+    options = parser().parse_args(["optimize", TASK, "--strategy", "free", "--seed", "5"])["optimize"]
+    assert _strategy(options).seed == 5
+    assert _strategy(options).space.seed == 5
 
 
 def test_debug_shows_where() -> None:
@@ -228,7 +232,7 @@ def test_says_which_input_does_not_fit(model: Path, tmp_path: Path, capsys: pyte
 
 
 def test_the_doctor_tells_what_is_missing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_absent", lambda module: module == "openvino")
+    monkeypatch.setattr("flyweight.cli.doctor._absent", lambda module: module == "openvino")
     assert cli.main(["doctor", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["missing"] == {"openvino": 'pip install "flyweight[openvino]"'}
@@ -241,7 +245,7 @@ def test_the_doctor_tells_what_is_missing(capsys: pytest.CaptureFixture[str], mo
 
 
 def test_a_missing_extra_is_told(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    if not cli._absent("openvino"):
+    if not _absent("openvino"):
         pytest.skip("openvino is installed")
     np.save(tmp_path / "x.npy", np.zeros((1, 1, 8, 8), np.float32))
     said = fails(capsys, "predict", str(model), str(tmp_path / "x.npy"), "--runtime", "openvino")
@@ -252,7 +256,7 @@ def test_small_commands_start_without_torch(model: Path, tmp_path: Path) -> None
     np.save(tmp_path / "x.npy", np.zeros((1, 1, 8, 8), np.float32))
     code = f"""
 import contextlib, sys
-from flyweight import cli
+from flyweight.cli import main as cli
 for arguments in (["doctor"], ["predict", {str(model)!r}, {str(tmp_path / "x.npy")!r}], ["measure", {str(model)!r}]):
     assert cli.main(arguments) == 0
 with contextlib.suppress(SystemExit):
