@@ -2,12 +2,14 @@
 
 import copy
 import dataclasses
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import weakref
 from dataclasses import dataclass
 
 import pytest
@@ -96,6 +98,34 @@ def task():
 
 def values(model):
     return torch.cat([p.detach().reshape(-1) for p in model.parameters()])
+
+
+class Asked(torch.utils.data.Dataset):
+    def __init__(self, data):
+        self.data, self.times = data, 0
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        self.times += 1
+        return self.data[index]
+
+
+def test_a_task_is_read_once_for_its_key():
+    task = make_task()
+    asked = Asked(task.data.train)
+    task = dataclasses.replace(task, data=dataclasses.replace(task.data, train=asked))
+    first, times = task_key(task), asked.times
+    assert times > 0
+    assert task_key(task) == first
+    assert asked.times == times
+    assert task_key(dataclasses.replace(task)) == first
+    assert asked.times > times
+    told = weakref.ref(task)
+    del task
+    gc.collect()
+    assert told() is None, "a key keeps no task alive"
 
 
 def test_run_leaves_its_input_and_takes_each_step(task):

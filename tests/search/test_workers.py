@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -18,6 +19,8 @@ import arms
 from flyweight.core.errors import FlyweightError
 from flyweight.core.task import Task
 from flyweight.learn.fit import Fit
+from flyweight.measure import child
+from flyweight.search import workers
 from flyweight.search.candidate import Terms
 from flyweight.search.free import free
 from flyweight.search.optimize import optimize
@@ -83,6 +86,18 @@ def test_recovering_waits_for_whoever_asks(tmp_path: Path) -> None:
         assert thread.is_alive()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_threads_of_processes_that_we_start_sleep_while_they_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    with workers._patient():
+        assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert "OMP_WAIT_POLICY" not in os.environ
+    assert child._environment(1)["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    with workers._patient():
+        assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    assert os.environ["OMP_WAIT_POLICY"] == child._environment(1)["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 _ORPHAN = """

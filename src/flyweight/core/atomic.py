@@ -6,12 +6,17 @@ import contextlib
 import errno
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from flyweight.core.errors import StoreError
+from flyweight.core.owner import owner
+
+_MARK = re.compile(r"^\..*\.~([^~]+~\d+~[\d.]+)~\w+(\..*)?$")
+"""The name of a temporary file: hidden, and with its process between tildes."""
 
 
 @contextlib.contextmanager
@@ -19,12 +24,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path``, which becomes ``path`` when the block ends well.
 
     The file is flushed to the disk before the rename, so after a crash ``path`` is the old file or
-    the new one, whole. Raises :class:`StoreError` for a folder that cannot be written or a full disk.
+    the new one, whole; :mod:`flyweight.core.sweep` clears away the temporary file. Raises :class:`StoreError`
+    for a folder that cannot be written or a full disk.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        mark = f".{path.name}.~{owner().replace(' ', '~')}~"
+        handle, name = tempfile.mkstemp(prefix=mark, suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
         raise store_error(path, error) from error
@@ -39,6 +46,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise store_error(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def written_by(name: str) -> str | None:
+    """The process, as :func:`~flyweight.core.owner.owner` tells it, that a temporary file of ``name`` belongs to.
+
+    None for a name that :func:`atomic_path` did not give.
+    """
+    found = _MARK.match(name)
+    return None if found is None else found[1].replace("~", " ")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,14 +21,26 @@ _SAMPLED = 64
 """Examples read from each split for the task's key: enough to notice other data, quick on any data set."""
 
 
+_known: weakref.WeakKeyDictionary[Task, str] = weakref.WeakKeyDictionary()
+"""The keys of tasks that live: reading the data anew for each of a search's hundred keys would take its time."""
+
+
 def task_key(task: Task) -> str:
     """A key of what the task says: its name, code, example, data, and the teacher that the user gave, if any.
 
     Code is that of the loss, the quality, the family, the fit and the augmentations, with the user's functions and
     objects that they reach (:mod:`flyweight.core.source`). Data enter by their length and by 64 examples spread over
     each split; where asking twice gives two answers (a data set that augments), by their length and code alone. The
-    version of flyweight counts too. Two tasks of one key are taken as the same.
+    version of flyweight counts too. Two tasks of one key are taken as the same. A task is frozen, so its key is found
+    once for each task object; for a task whose data were changed in place, make another object.
     """
+    found = _known.get(task)
+    if found is None:
+        found = _known[task] = _task_key(task)
+    return found
+
+
+def _task_key(task: Task) -> str:
     digest = hashlib.sha256(f"{__version__} {task.name}".encode())
     for tensor in task.example:
         digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())

@@ -18,6 +18,7 @@ from flyweight.core.crew import crew
 from flyweight.core.errors import StoreError
 from flyweight.core.serial import to_json
 from flyweight.core.step import Step
+from flyweight.core.sweep import sweep
 from flyweight.core.weights import load_state, save_state
 
 _FORMAT = 1
@@ -42,7 +43,8 @@ class Store:
     """Results of steps under ``folder``; safe against kills, and shared by several processes.
 
     ``steps/<key>.safetensors`` holds a model's state and ``steps/<key>.json`` the step and its seconds.
-    The JSON is written last: it says that the result is whole.
+    The JSON is written last: it says that the result is whole. Opening a store clears away what killed processes left
+    half written.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -61,6 +63,7 @@ class Store:
                     f"StoreError: {mark} is of format {found!r}, and this flyweight reads format {_FORMAT}. "
                     "Use another --out."
                 )
+            sweep(self.folder)
         elif occupied:
             raise StoreError(
                 f"StoreError: {self.folder} holds files that flyweight did not put there. "

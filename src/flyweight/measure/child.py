@@ -61,6 +61,7 @@ def _environment(threads: int) -> dict[str, str]:
     home = str(Path(__file__).resolve().parents[2])
     paths = [home, *(p or os.getcwd() for p in sys.path)]
     return {
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait would measure each other
         **os.environ,
         **dict.fromkeys(_THREADS, str(threads)),
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),

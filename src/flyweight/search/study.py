@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from flyweight.core.errors import FlyweightError, unknown_name
+from flyweight.core.errors import unknown_name
+from flyweight.core.owner import lives, owner
 from flyweight.core.point import Point
 from flyweight.search.candidate import Terms
 
@@ -62,7 +62,7 @@ class Study:
         """Enters the trials of dead processes anew; call it before asking."""
         with self._alone():  # between asking and signing a trial looks like a dead process's
             for trial in self._study.get_trials(deepcopy=False, states=(self._states.RUNNING,)):
-                if not _alive(trial.user_attrs.get(_OWNER)):
+                if not lives(trial.user_attrs.get(_OWNER)):
                     self.release(trial)
 
     def release(self, trial: Any) -> None:
@@ -81,7 +81,7 @@ class Study:
             # it had not been.
             self._study.sampler = self._sampler((self.seed * 1_000_003 + started) % 2**32)
             trial = self._study.ask()
-            trial.set_user_attr(_OWNER, _me())
+            trial.set_user_attr(_OWNER, owner())
             return trial
 
     def tell(self, trial: Any, point: Point) -> None:
@@ -124,25 +124,3 @@ class Study:
         if self.sampler == "nsga2":
             return optuna.samplers.NSGAIISampler(seed=seed, population_size=16)
         return optuna.samplers.RandomSampler(seed=seed)
-
-
-def _me() -> str:
-    import psutil
-
-    return f"{os.uname().nodename} {os.getpid()} {psutil.Process().create_time():.2f}"
-
-
-def _alive(owner: str | None) -> bool:
-    import psutil
-
-    if owner is None:
-        return False
-    host, process, made = owner.split(" ")
-    if host != os.uname().nodename:
-        return True
-    try:
-        return bool(abs(psutil.Process(int(process)).create_time() - float(made)) < 1.0)
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.Error as error:
-        raise FlyweightError(f"FlyweightError: cannot tell whether process {process} still runs: {error}.") from error

@@ -11,7 +11,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -60,8 +60,9 @@ def _run(path: Path, count: int, evaluator: Evaluator, clock: Clock, watch: Call
     ]
     seen = {p.id for p in evaluator.ledger.all()}
     try:
-        for process in team:
-            process.start()
+        with _patient():
+            for process in team:
+                process.start()
         while any(process.is_alive() for process in team):
             time.sleep(0.2)
             _tell_new(evaluator, seen, watch)
@@ -77,6 +78,22 @@ def _run(path: Path, count: int, evaluator: Evaluator, clock: Clock, watch: Call
             "script needs `if __name__ == '__main__':` around its call. What was finished is kept; with one worker the "
             "same call goes on in this process."
         )
+
+
+@contextlib.contextmanager
+def _patient() -> Iterator[None]:
+    """Processes started here have threads that sleep while they wait for one another, as those of the command line do.
+
+    OpenMP reads this once, when torch is loaded: in the process that calls, it is too late.
+    """
+    name = "OMP_WAIT_POLICY"
+    mine = name not in os.environ
+    os.environ.setdefault(name, "PASSIVE")
+    try:
+        yield
+    finally:
+        if mine:
+            os.environ.pop(name, None)
 
 
 def _work(path: Path, rank: int, threads: int, left: float | None, parent: int) -> None:
