@@ -209,3 +209,36 @@ def test_the_probe_speaks_json_alone(files: dict[str, Path]) -> None:
     assert answer["torch"] is False
     assert answer["found"]["peak_bytes"] > 0
     assert answer["found"]["load_ms"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "jobs", "why"),
+    [
+        ({"upto": "counts"}, [], "not asked for"),
+        ({"upto": "latency"}, ["latency"], "not asked for"),
+        ({"within": 0.0}, ["latency"], "the time limit left no time for it"),
+        ({"within": 60.0}, ["latency", "memory"], None),
+    ],
+)
+def test_no_more_is_measured_than_was_asked_for(
+    files: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    jobs: list[str],
+    why: str | None,
+) -> None:
+    asked: list[tuple[str, float]] = []
+
+    def here(request: dict[str, Any], timeout: float) -> Answer:
+        asked.append((request["job"], timeout))
+        found = getattr(probe, f"_{request['job']}")(request) if request["job"] == "latency" else None
+        return Answer(found, "never begun", {"torch": False})
+
+    monkeypatch.setattr(module, "ask", here)
+    (one,) = footprints([files["small"]], runtime=ORT, baseline=files["small"], seconds=0.01, **options)
+    assert [job for job, _ in asked if job != "energy"] == jobs
+    assert one.size_bytes and one.parameters and one.macs
+    assert (one.latency_ms is None) == (one.speedup is None) == ("latency" not in jobs)
+    assert one.why["load_ms"] == (why or "never begun")
+    if options.get("within"):
+        assert dict(asked)["memory"] <= 60.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +39,41 @@ def test_the_time_is_shared_among_the_files(
         )
     conclude(evaluator, points, ("size_bytes", "latency_ms"), within)
     assert [(g["seconds"], g["meter"]) for g in given] == [(seconds, "mine:joules")]
+
+
+def test_where_time_is_over_nothing_more_is_begun(
+    tiny_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The baseline alone is read on the report split; memory stays what the search found; the next call reads on."""
+
+    def timed(paths: list[Path], **options: Any) -> list[Footprint]:
+        assert options["within"] is None or options["within"] <= 0.02
+        return [Footprint(size_bytes=1 + i, latency_ms=1.0, detail={"threads": 1}) for i, _ in enumerate(paths)]
+
+    read: list[str] = []
+
+    def scored(evaluator: Evaluator, point: Point) -> Score:
+        read.append(point.label)
+        time.sleep(0.03)
+        return SCORE
+
+    monkeypatch.setattr("flyweight.search.evaluate.footprints", timed)
+    monkeypatch.setattr("flyweight.search.conclude._report", scored)
+    evaluator = Evaluator(tiny_task, Store(tmp_path / "out"), "onnxruntime")
+    (evaluator.store.folder / "models").mkdir(exist_ok=True)
+    points = []
+    for i, name in enumerate("abc"):
+        (evaluator.store.folder / "models" / name).write_bytes(b"x")
+        better = Score(value=0.5 + i / 10, low=0.4, high=0.9, examples=10)
+        before = Footprint(peak_memory_bytes=7)
+        points.append(
+            Point(id=name, label=name, path=f"models/{name}", quality=better, footprint=before, baseline=name == "a")
+        )
+    costs = ("size_bytes", "latency_ms")
+    found = conclude(evaluator, points, costs, 0.01)
+    assert read == ["a"]
+    assert {p.footprint.peak_memory_bytes for p in found} == {7}
+    assert [p.report is None for p in found] == [False, True, True]
+    found = conclude(evaluator, found, costs)
+    assert read == ["a", "b", "c"]
+    assert all(p.report for p in found)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from flyweight.core.errors import FlyweightError
 from flyweight.core.footprint import Footprint
@@ -28,6 +29,13 @@ _TOGETHER = 32
 """Artifacts timed in turns in one process, all of them open: more than a frontier has, or its times don't compare."""
 
 _PATIENCE_S = 120.0
+
+_TIMES = ("latency_ms", "latency_iqr_ms", "latency_p90_ms", "speedup")
+_UNTIMED = ("peak_memory_bytes", "load_ms", "energy_mj")
+
+
+Depth = Literal["counts", "latency", "memory"]
+"""How far measuring goes: what is counted on the file; times as well; memory, load time and energy as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,20 +79,25 @@ def footprints(
     inputs: Sequence[Array] | None = None,
     meter: str | None = None,
     timeout: float | None = None,
+    upto: Depth = "memory",
+    within: float | None = None,
 ) -> list[Footprint]:
     """The footprint of each of ``paths``, in order; see :class:`Bench` for the arguments.
 
-    Bytes, parameters and multiply-accumulates are counted on the file. Latencies are taken interleaved, up to eight
+    Bytes, parameters and multiply-accumulates are counted on the file. Latencies are taken interleaved, up to 32
     files and the ``baseline`` in one process, so ``speedup`` compares like with like; peak memory, with the time that
     opening takes, in one fresh process a file. ``inputs`` are the arrays of one call for every file (made from the
-    file's own shapes otherwise). What could not be measured is None, and ``why`` says the reason. Raises
-    :class:`ArtifactError` for a file that is missing or damaged, or that the runtime cannot open.
+    file's own shapes otherwise). ``upto`` leaves out what comes after it: ``"counts"`` starts no process, and
+    ``"latency"`` times alone. After ``within`` seconds memory and energy are asked of no more files. What could not be
+    measured is None, and ``why`` says the reason. Raises :class:`ArtifactError` for a file that is missing or damaged,
+    or that the runtime cannot open.
     """
     if threads < 1 or batch < 1 or not seconds > 0:
         raise FlyweightError(
             f"FlyweightError: threads={threads}, batch={batch}, seconds={seconds:g} measure nothing. Give more than 0."
         )
     bench = Bench(runtime=runtime, threads=threads, batch=batch, seconds=seconds, meter=meter, timeout=timeout)
+    end = None if within is None else time.monotonic() + within
     files = [Path(p).resolve() for p in paths]
     base = None if baseline is None else Path(baseline).resolve()
     sheets = [_counted(file, batch) for file in files]
@@ -94,10 +107,15 @@ def footprints(
             given = f"{folder}/inputs.npz"
             write_inputs(inputs, given)
         empty = write_empty(Path(folder) / "empty.onnx")
-        for start in range(0, len(files), _TOGETHER):
+        for start in range(0, 0 if upto == "counts" else len(files), _TOGETHER):
             _timed(sheets[start : start + _TOGETHER], base, bench, given, str(empty))
         for sheet in sheets:
-            _opened(sheet, bench, given)
+            if upto != "memory":
+                sheet.missing("not asked for", *(_UNTIMED if upto == "latency" else (*_TIMES, *_UNTIMED)))
+            elif end is not None and time.monotonic() >= end:
+                sheet.missing("the time limit left no time for it", *_UNTIMED)
+            else:
+                _opened(sheet, _hurried(bench, end), given)
     about = host()
     return [sheet.footprint(bench, about) for sheet in sheets]
 
@@ -169,7 +187,7 @@ def _timed(sheets: Sequence[_Sheet], base: Path | None, bench: Bench, inputs: st
             for sheet in sheets:
                 _timed([sheet], base, bench, inputs, empty)
             return
-        sheets[0].missing(answer.why, "latency_ms", "latency_iqr_ms", "latency_p90_ms", "speedup")
+        sheets[0].missing(answer.why, *_TIMES)
         sheets[0].missing(f"not tried: {answer.why}", "energy_mj")
         return
     models = answer.found["models"]
@@ -202,6 +220,14 @@ def _timed(sheets: Sequence[_Sheet], base: Path | None, bench: Bench, inputs: st
             sheet.detail["speedup_quartiles"] = [low, high]
         if sheet.counter is None:
             sheet.missing(answer.found["no_counter"], "energy_mj")
+
+
+def _hurried(bench: Bench, end: float | None) -> Bench:
+    """``bench``, whose processes are stopped at ``end``, and a second after they began at the earliest."""
+    if end is None:
+        return bench
+    left = max(1.0, end - time.monotonic())
+    return replace(bench, timeout=min(left, bench.timeout or _PATIENCE_S))
 
 
 def _opened(sheet: _Sheet, bench: Bench, inputs: str | None) -> None:

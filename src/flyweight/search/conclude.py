@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,8 +32,10 @@ def conclude(
 
     Latencies that were taken minutes apart cannot be compared. Both results are kept: where nothing was added
     since, nothing is measured or read again. ``within`` are the seconds that timing may take, all files together: each
-    then gets its share of them, a tenth of a second at least.
+    then gets its share of them, a tenth of a second at least. As long again may all the rest take: memory is then that
+    of the search, and points that the report split was not read for have no report score; the same call reads it.
     """
+    end = None if within is None else time.monotonic() + 2 * within
     known = {p.id: p for p in points}
     finished = [p.id for p in points if p.failure is None and p.quality is not None]
     base = {p.id for p in points if p.baseline}
@@ -52,20 +55,34 @@ def conclude(
         # The machine may be slower now than in the search, so what stayed out then may come in: until none does.
         while not wanted <= done:
             done |= wanted
-            measured = _together(evaluator, [known[key] for key in finished if key in done], within)
+            measured = _together(evaluator, [known[key] for key in finished if key in done], within, end)
             known |= {p.id: p for p in measured}
             wanted = {p.id for p in frontier(known.values(), costs)}
-        write_json(mark, told)
+            if _over(end):
+                break
+        if wanted <= done:
+            write_json(mark, told)
     shown = base | {p.id for p in frontier(known.values(), costs)}
+    longest = 0.0
     for key in (p.id for p in points if p.id in shown and p.failure is None):
-        if known[key].report is None:
-            known[key] = evaluator.ledger.keep(dataclasses.replace(known[key], report=_report(evaluator, known[key])))
+        if known[key].report is not None or (key not in base and _over(end, longest)):
+            continue
+        start = time.monotonic()
+        known[key] = evaluator.ledger.keep(dataclasses.replace(known[key], report=_report(evaluator, known[key])))
+        longest = max(longest, time.monotonic() - start)
     return tuple(known[p.id] for p in points)
 
 
-def _together(evaluator: Evaluator, points: Sequence[Point], within: float | None) -> list[Point]:
+def _over(end: float | None, more: float = 0.0) -> bool:
+    """Whether the time is over, or would be after ``more`` seconds."""
+    return end is not None and time.monotonic() + more >= end
+
+
+def _together(evaluator: Evaluator, points: Sequence[Point], within: float | None, end: float | None) -> list[Point]:
     share = _THOROUGH if within is None else min(_THOROUGH, max(_HASTY, within / max(1, len(points))))
-    found = evaluator.footprints([evaluator.store.folder / str(p.path) for p in points], share) if points else []
+    left = None if end is None else end - time.monotonic()
+    paths = [evaluator.store.folder / str(p.path) for p in points]
+    found = evaluator.footprints(paths, share, within=left) if points else []
     merged = [dataclasses.replace(p, footprint=_merged(p.footprint, f)) for p, f in zip(points, found, strict=True)]
     return [evaluator.ledger.keep(point) for point in merged]
 

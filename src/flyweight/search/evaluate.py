@@ -30,7 +30,7 @@ from flyweight.deploy.export.onnx import export_onnx
 from flyweight.deploy.parity import check_parity
 from flyweight.deploy.runtimes.open import open_artifact, runtime_name
 from flyweight.deploy.score import score
-from flyweight.measure.footprint import footprints
+from flyweight.measure.footprint import Depth, footprints
 from flyweight.search.candidate import Candidate
 from flyweight.search.ledger import Ledger
 
@@ -124,8 +124,13 @@ class Evaluator:
         """What the artifact at ``path`` costs, its latency interleaved with the baseline's."""
         return self.footprints([path])[0]
 
-    def footprints(self, paths: list[Path], seconds: float = _BRIEF) -> list[Footprint]:
-        """What the artifacts cost, every latency interleaved with the others' and the baseline's, ``seconds`` each."""
+    def footprints(
+        self, paths: list[Path], seconds: float = _BRIEF, upto: Depth = "memory", within: float | None = None
+    ) -> list[Footprint]:
+        """What the artifacts cost, every latency interleaved with the others' and the baseline's, ``seconds`` each.
+
+        ``upto`` and ``within`` are those of :func:`~flyweight.measure.footprint.footprints`.
+        """
         with self._alone():
             return footprints(
                 paths,
@@ -135,6 +140,8 @@ class Evaluator:
                 seconds=seconds,
                 meter=self.meter,
                 inputs=[t[:1].numpy() for t in self.task.example],
+                upto=upto,
+                within=within,
             )
 
     def _export(self, model: nn.Module, path: Path) -> tuple[Artifact, dict[str, Any]]:

@@ -14,7 +14,7 @@ from flyweight.core.atomic import read_json, write_json
 from flyweight.core.budget import Budget
 from flyweight.core.crew import crew
 from flyweight.core.errors import BudgetError, FlyweightError, StoreError
-from flyweight.core.frontier import Frontier
+from flyweight.core.frontier import Frontier, frontier
 from flyweight.core.key import recipe_keys
 from flyweight.core.point import Point
 from flyweight.core.serial import to_json
@@ -109,6 +109,8 @@ def optimize(
             evaluator = dataclasses.replace(evaluator, baseline=_baseline(evaluator, points))
             within = None if clock.limit is None else clock.grace
             points = conclude(evaluator, points, terms.costs, within)
+            if any(p.report is None for p in frontier(points, terms.costs)):
+                ended = "time limit"
         except KeyboardInterrupt:
             points, ended = _points(evaluator, base), "interrupted"
     about = {
