@@ -31,6 +31,10 @@ _HOMES = {
     "mixed": "learn.augment.mixup",
     "Build": "models.build",
     "Resize": "models.resize",
+    "penalized": "compress.sparsify.penalized",
+    "L0Gates": "compress.sparsify.l0_gates",
+    "VariationalDropout": "compress.sparsify.variational_dropout",
+    "Settle": "compress.sparsify.settle",
     "Quantize": "compress.quantize.quantize",
     "Aware": "compress.quantize.aware",
     "optimize": "search.optimize",
@@ -45,6 +49,10 @@ _HOMES = {
 if TYPE_CHECKING:
     from flyweight.compress.quantize.aware import Aware as Aware
     from flyweight.compress.quantize.quantize import Quantize as Quantize
+    from flyweight.compress.sparsify.l0_gates import L0Gates as L0Gates
+    from flyweight.compress.sparsify.penalized import penalized as penalized
+    from flyweight.compress.sparsify.settle import Settle as Settle
+    from flyweight.compress.sparsify.variational_dropout import VariationalDropout as VariationalDropout
     from flyweight.core.budget import Budget as Budget
     from flyweight.core.errors import FlyweightError as FlyweightError
     from flyweight.core.footprint import Footprint as Footprint

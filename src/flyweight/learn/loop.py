@@ -84,7 +84,7 @@ class Loop:
         total: Tensor | None = None
         for turn, (batch, indices, weight) in enumerate(pieces):
             with nullcontext() if turn == len(pieces) - 1 else self.accelerator.no_sync(self.forward):
-                loss = self._loss(batch, indices)
+                loss = self._loss(batch, indices, done / self.total)
                 if weight != 1.0:
                     loss = loss * weight
                 (loss if self.scaler is None else self.scaler.scale(loss)).backward()
@@ -107,7 +107,7 @@ class Loop:
             for after_step in self.listeners:
                 after_step(progress)
 
-    def _loss(self, batch: tuple[Tensor, ...], indices: Tensor) -> Tensor:
+    def _loss(self, batch: tuple[Tensor, ...], indices: Tensor, fraction: float) -> Tensor:
         train, task = self.train, self.task
         if train.augment:
             with torch.no_grad():
@@ -120,7 +120,7 @@ class Loop:
         if train.loss is None:
             loss = task.loss(self.forward, batch)
         else:
-            context = Context(task, indices, bool(train.augment), self.accelerator.autocast, self.model)
+            context = Context(task, indices, bool(train.augment), self.accelerator.autocast, self.model, fraction)
             loss = train.loss(self.forward, batch, context)
         if loss.ndim:
             raise TrainingError(

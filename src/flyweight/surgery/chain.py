@@ -40,6 +40,17 @@ class Link(nn.Module, ABC):
     def narrow(self, kept: dict[int, Tensor]) -> None:
         """Follows the weight, of which along each dimension only the indices ``kept[dim]`` stay."""
 
+    def openness(self, weight: Tensor) -> Tensor | None:
+        """How sure each element of ``weight`` is to stay, 0 to 1 in its shape, where the link learns that; else None.
+
+        ``weight`` is what the links before this one made."""
+        return None
+
+    def settled(self, weight: Tensor) -> tuple[Tensor, Tensor] | None:
+        """What a link that learns ends as: the weight's values for good, and which of them stay, bool; None for a link
+        that lasts."""
+        return None
+
 
 def attach(module: nn.Module, link: Link, name: str = "weight") -> None:
     """Puts ``link`` into the chain on ``module``'s parameter ``name``, behind those of its stage and of earlier ones.
@@ -52,6 +63,7 @@ def attach(module: nn.Module, link: Link, name: str = "weight") -> None:
             f"UnsupportedError: {type(module).__name__} has no parameter {name!r} to compress (it has: {own}). "
             "Exclude the layer, or name another parameter."
         )
+    _own_class(module)
     # unsafe: the check that a parametrization keeps shape and dtype would run a link whose owner is half built.
     behind = [other for other in links(module, name) if other.stage > link.stage]
     parametrize.register_parametrization(module, name, link, unsafe=True)
@@ -68,6 +80,28 @@ def links(module: nn.Module, name: str = "weight") -> list[Link]:
     if not parametrize.is_parametrized(module, name):
         return []
     return [link for link in module.parametrizations[name] if isinstance(link, Link)]  # type: ignore[index]
+
+
+def detach(module: nn.Module, link: Link, name: str = "weight") -> None:
+    """Takes ``link`` out of the chain on ``module``'s parameter ``name``; the parameter under the chain stays."""
+    chain: Any = module.parametrizations[name]  # type: ignore[index]
+    if len(chain) == 1:
+        _own_class(module)
+        parametrize.remove_parametrizations(module, name, leave_parametrized=False)
+    else:
+        del chain[list(chain).index(link)]
+
+
+def _own_class(module: nn.Module) -> None:
+    """Gives a parametrized ``module`` a class of its own.
+
+    torch makes one class for it, with a property a parameter, and its copies share that class: a parameter added to or
+    taken from one copy's properties would break all others.
+    """
+    if parametrize.is_parametrized(module):
+        shared = type(module)
+        own = {name: value for name, value in vars(shared).items() if name not in ("__dict__", "__weakref__")}
+        module.__class__ = type(shared.__name__, shared.__bases__, own)
 
 
 def stored_form(module: nn.Module, name: str = "weight") -> StoredForm:

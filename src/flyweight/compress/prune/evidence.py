@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-NEEDS = ("gradient", "curvature", "inputs", "gram", "movement", "momentum")
+NEEDS = ("gradient", "curvature", "inputs", "gram", "movement", "momentum", "openness")
 """What a score may ask for beside the weight; the fields of :class:`Evidence` of these names."""
 
 
@@ -18,8 +18,9 @@ class Evidence:
     ``name`` is the parameter's dotted name; ``weight`` its value as training sees it, masked. In ``weight``'s shape:
     ``gradient`` the mean of ∂L/∂ŵ over examples' batches, that of masked elements too; ``curvature`` the diagonal of
     the Gauss-Newton matrix of the loss; ``movement`` −Σ w·∂L/∂ŵ over the training steps heard; ``momentum`` the
-    exponential mean of the dense gradient. Of the layer's inputs as a matrix X ``(samples, inputs · kernel)``:
-    ``inputs`` the norm ‖X_j‖₂ of each column, ``(columns,)``, and ``gram`` XᵀX / samples, ``(columns, columns)``.
+    exponential mean of the dense gradient; ``openness`` how sure a gate or noise that is learnt is to keep an element,
+    0 to 1. Of the layer's inputs as a matrix X ``(samples, inputs · kernel)``: ``inputs`` the norm ‖X_j‖₂ of each
+    column, ``(columns,)``, and ``gram`` XᵀX / samples, ``(columns, columns)``.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Evidence:
     gram: Tensor | None = None
     movement: Tensor | None = None
     momentum: Tensor | None = None
+    openness: Tensor | None = None
 
 
 class Score(Protocol):
