@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from flyweight.surgery.activation import Requantize
 from flyweight.surgery.chain import links, stored_form
 from flyweight.surgery.integer import LAYERS, IntegerLayer
-from flyweight.surgery.stored import Codes, Dense
+from flyweight.surgery.stored import Blocks, Codes, Dense
 from flyweight.surgery.walk import replace_
 
 
@@ -21,13 +22,15 @@ from flyweight.surgery.walk import replace_
 class Lowered:
     """What :func:`lower_` stored.
 
-    ``weights`` counts them by their bits: every parameter of two dimensions or more, whatever its name. ``floats``
-    names the modules that keep such a one in float (or the parameter, where the model itself owns it); ``groups`` says
-    if weights have a scale a group, ``activations`` if some are rounded, ``clipped`` if to fewer than 8 bits.
+    ``weights`` counts them by their bits: every parameter of two dimensions or more, whatever its name, without what
+    masks took away. ``floats`` names the modules that keep such a one in float (or the parameter, where the model
+    itself owns it); ``blocks`` are the tiles in which masks took elements away; ``groups`` says if weights have a scale
+    a group, ``activations`` if some are rounded, ``clipped`` if to fewer than 8 bits.
     """
 
     weights: dict[int, int] = field(default_factory=dict)
     floats: list[str] = field(default_factory=list)
+    blocks: set[tuple[int, int]] = field(default_factory=set)
     groups: bool = False
     activations: bool = False
     clipped: bool = False
@@ -55,17 +58,17 @@ def lower_(model: nn.Module) -> Lowered:
         elif isinstance(module, IntegerLayer):
             form = stored_form(module.layer)
             _count(told, name, form)
-            replace_(model, name, _Layer(module, form))
+            replace_(model, name, _Layer(module, _whole(form)))
     seen: set[int] = set()
     for name, module in list(model.named_modules()):
         if isinstance(module, _Stored | _Layer | _Rounding) or "parametrizations" in name.split("."):
             continue
         for key in list(getattr(module, "parametrizations", ())):
             form = stored_form(module, key)
-            if _several(form):
+            if _values(form).dim() > 1:
                 _count(told, name or key, form)
             if links(module, key):
-                stored = _Stored(form, axis_zero=isinstance(module, nn.Linear))
+                stored = _Stored(_whole(form), axis_zero=isinstance(module, nn.Linear))
                 # The property that parametrize made calls this entry; its check asks for a list of links, so go
                 # around it.
                 module.parametrizations._modules[key] = stored
@@ -77,19 +80,36 @@ def lower_(model: nn.Module) -> Lowered:
     return told
 
 
-def _several(form: Any) -> bool:
-    return (form.codes if isinstance(form, Codes) else form.values).dim() > 1
+def _values(form: Any) -> Tensor:
+    if isinstance(form, Blocks):
+        return _values(form.values)
+    values: Tensor = form.codes if isinstance(form, Codes) else form.values
+    return values
+
+
+def _whole(form: Any) -> Any:
+    """``form`` with its zeros written out: the pass ``bitmap`` leaves them out of the file, wherever they come from."""
+    if not isinstance(form, Blocks):
+        return form
+    inner: Any = form.values
+    name = "codes" if isinstance(inner, Codes) else "values"
+    return dataclasses.replace(inner, **{name: getattr(inner, name) * form.keep})
 
 
 def _count(told: Lowered, name: str, form: Any) -> None:
+    count = _values(form).numel()
+    if isinstance(form, Blocks):
+        count = int(form.keep.sum())
+        told.blocks.add(form.block)
+        form = form.values
     if isinstance(form, Codes):
-        bits, count = form.bits, form.codes.numel()
+        bits = form.bits
+        told.groups |= form.group is not None
     else:
-        bits, count = 32, form.values.numel()
+        bits = 32
         if name not in told.floats:
             told.floats.append(name)
     told.weights[bits] = told.weights.get(bits, 0) + count
-    told.groups |= isinstance(form, Codes) and form.group is not None
 
 
 def _operation(name: str, inputs: Sequence[Tensor], dtype: torch.dtype, shape: Any, **attributes: int) -> Tensor:

@@ -20,6 +20,7 @@ from flyweight.core.artifact import Artifact
 from flyweight.core.atomic import atomic_path
 from flyweight.core.errors import ExportError
 from flyweight.core.task import Task
+from flyweight.deploy.export.bitmap import Left, bitmap
 from flyweight.deploy.export.explain import explain
 from flyweight.deploy.export.lower import Lowered, lower_
 from flyweight.deploy.export.pack import pack
@@ -48,12 +49,13 @@ def export_onnx(model: nn.Module, task: Task, path: Path | str) -> Artifact:
     opset = max([OPSET, *(_SINCE[kind] for kind in widths.values()), _SINCE["groups"] if told.groups else 0])
     proto = _convert(owned, example, opset)
     rewrite(proto, integers=told.activations)
+    left = bitmap(proto, told.blocks, widths)
     pack(proto, widths)
     slim(proto)
     _sign(proto)
     with atomic_path(path) as temporary:
         temporary.write_bytes(proto.SerializeToString())
-    return Artifact(path=path, format="onnx", bits=told.bits, notes=_notes(told, widths))
+    return Artifact(path=path, format="onnx", bits=told.bits, notes=(*_notes(told, widths), *_zeros(told, left)))
 
 
 def _notes(told: Lowered, widths: dict[int, str]) -> tuple[str, ...]:
@@ -74,6 +76,22 @@ def _notes(told: Lowered, widths: dict[int, str]) -> tuple[str, ...]:
     if quantized and not told.activations:
         notes.append("weights alone are quantized: the file is smaller, the arithmetic is float")
     return tuple(notes)
+
+
+def _zeros(told: Lowered, left: Left) -> tuple[str, ...]:
+    if not left.weights and not told.blocks:
+        return ()
+    share = _percent(left.all_zeros, left.all_elements) + " of the weights are zeros"
+    if not left.weights:
+        return (f"{share}, stored like other numbers: with a bitmap in their place the file would be no smaller",)
+    part = _percent(left.zeros, left.all_zeros)
+    gone = "they are" if part == "100 %" else f"{part} of them are"
+    blocks = " and ".join(f"{rows}×{columns}" for rows, columns in sorted(left.blocks))
+    return (f"{share}: {gone} left out of the file, which holds the other {blocks} blocks and a bitmap",)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / max(1, whole):.0f} %"
 
 
 def _several(tensor: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ def slim(proto: Any) -> None:
     The last node of a module, if it is the module's own and not of one inside, is named after it (``features.0``): that
     node yields the module's output. Any other has no name, and all lose their traces. Tensors between nodes get the
     shortest names there are; the graph's inputs keep theirs, its output is ``output`` (of several, ``output_0`` and so
-    on). Doc strings, recorded shapes and attributes at their default go; equal constants are kept once.
+    on). Doc strings and attributes at their default go; so do recorded shapes, but for those that no runtime could infer
+    (what NonZero finds in constants). Equal constants are kept once.
     """
     paths = [module_path(node) for node in proto.graph.node]
     last = {inside: index for index, path in enumerate(paths) for inside in _up(path)}
@@ -29,7 +30,7 @@ def slim(proto: Any) -> None:
     plain = not any(_subgraphs(node) for node in graph.node)
     if plain:
         _merge_constants(graph)
-    del graph.value_info[:]
+    _drop_shapes(graph)
     del graph.metadata_props[:]
     graph.name = "g"
     graph.ClearField("doc_string")
@@ -86,6 +87,13 @@ def _drop_defaults(proto: Any) -> None:
                 node.attribute.remove(attribute)
 
 
+def _drop_shapes(graph: Any) -> None:
+    found = {node.output[0] for node in graph.node if node.op_type == "NonZero"}
+    for value in list(graph.value_info):
+        if value.name not in found or not all(d.HasField("dim_value") for d in value.type.tensor_type.shape.dim):
+            graph.value_info.remove(value)
+
+
 def _value(attribute: Any) -> bytes:
     bare = type(attribute)()
     bare.CopyFrom(attribute)
@@ -133,8 +141,8 @@ def _rename(graph: Any) -> None:
     for node in graph.node:
         node.input[:] = [named(name) for name in node.input]
         node.output[:] = [named(name) for name in node.output]
-    for tensor in graph.initializer:
-        tensor.name = named(tensor.name)
+    for value in (*graph.initializer, *graph.value_info):
+        value.name = named(value.name)
 
 
 def _names(taken: set[str]) -> Iterator[str]:
