@@ -37,6 +37,7 @@ _HOMES = {
     "Settle": "compress.sparsify.settle",
     "Quantize": "compress.quantize.quantize",
     "Aware": "compress.quantize.aware",
+    "Prune": "compress.prune.prune",
     "optimize": "search.optimize",
     "survey": "search.survey",
     "free": "search.free",
@@ -47,6 +48,7 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from flyweight.compress.prune.prune import Prune as Prune
     from flyweight.compress.quantize.aware import Aware as Aware
     from flyweight.compress.quantize.quantize import Quantize as Quantize
     from flyweight.compress.sparsify.l0_gates import L0Gates as L0Gates

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +17,7 @@ class Mask(Link):
 
     The gradient of what is taken away is zero, so it stays as it is. While ``hears`` is set, each backward pass adds
     the *dense* gradient ∂L/∂ŵ, that of the zeros too, to ``heard``: what regrowth and first-order scores ask for.
+    ``at`` is the weight ŵ of the last forward pass heard, for what needs both: an optimizer has changed it since.
     ``block`` is the tile (rows, columns) of the weight as a matrix ``(outputs, inputs · kernel)`` in which elements go.
     """
 
@@ -29,11 +32,13 @@ class Mask(Link):
         self.block = block
         self.hears = False
         self.heard: Tensor | None = None
+        self.at: Tensor | None = None
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight with zeros where it is not kept."""
         masked = torch.where(self.keep, weight, weight.new_zeros(()))
         if self.hears and masked.requires_grad:
+            self.at = masked.detach()
             masked.register_hook(self._hear)  # type: ignore[no-untyped-call]
         return masked
 
@@ -53,6 +58,8 @@ class Mask(Link):
     def take_heard(self) -> Tensor | None:
         """The dense gradients summed since the last call, or None; forgets them."""
         heard, self.heard = self.heard, None
+        if not self.hears:
+            self.at = None
         return heard
 
     def extra_repr(self) -> str:
@@ -67,13 +74,14 @@ class Mask(Link):
 def mask_of(module: nn.Module, name: str = "weight", block: tuple[int, int] | None = None) -> Mask:
     """The mask on ``module``'s parameter ``name``; puts one there that keeps everything where there is none.
 
-    With ``block`` the mask takes that tile, if it took away nothing yet.
+    With ``block``, a mask that stands there already is told in the greatest tile of which both its own and ``block``
+    are made.
     """
     found = [link for link in links(module, name) if isinstance(link, Mask)]
     if found:
         mask = found[0]
         if block is not None and mask.block != block:
-            mask.block = block if bool(mask.keep.all()) else (1, 1)
+            mask.block = (math.gcd(mask.block[0], block[0]), math.gcd(mask.block[1], block[1]))
         return mask
     parameter: Tensor = getattr(module, name)
     mask = Mask(torch.ones_like(parameter, dtype=torch.bool), block or (1, 1))

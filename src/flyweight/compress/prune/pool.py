@@ -30,6 +30,14 @@ class Pool(Protocol):
     def kept(self) -> Tensor:
         """Which units are kept now, ``(units,)`` bool."""
 
+    @property
+    def round_to(self) -> int:
+        """The number of units kept is a multiple of this, unless all are."""
+
+    @property
+    def gates(self) -> Sequence[nn.Module]:
+        """The modules in which :meth:`write` leaves what is kept: masks, or gates of whole layers."""
+
     def reads(self, kind: str) -> Sequence[tuple[nn.Module, str, str]]:
         """(module, parameter's name, dotted name) of what a score that reads ``kind`` has to score for this pool."""
 
@@ -59,7 +67,8 @@ class Distribution(Protocol):
     ) -> list[float]:
         """The fraction of units that each pool loses, so that the fraction ``ratio`` of all their parameters goes.
 
-        ``saliency`` is that of the units, pool by pool. No pool loses all. ``damage`` tries, where a model can be run.
+        ``saliency`` is that of the units, pool by pool; −∞ for those that are gone already, which go first. No pool
+        loses all. ``damage`` tries, where a model can be run.
         """
 
 

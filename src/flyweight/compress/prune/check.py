@@ -1,0 +1,119 @@
+"""Which scores, structures, distributions and schedules go together, and why the others do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from flyweight.compress.prune.plan import HEARD
+from flyweight.core.errors import FlyweightError
+
+_PASSING = ("curvature", "inputs", "gram")
+"""Evidence that only passes over the calibration set give."""
+_ONLY_TRAINING = ("movement", "momentum")
+_ELEMENTS = ("elements", "n:m")
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What the rules ask of a step's four axes."""
+
+    score: Any
+    structure: Any
+    distribution: Any
+    schedule: Any
+    ratio: float
+
+    @property
+    def units(self) -> str:
+        """What the structure takes away; a structure of the user's own need not say."""
+        return getattr(self.structure, "units", "")
+
+    @property
+    def measures(self) -> bool:
+        """Whether the distribution runs the model."""
+        return bool(getattr(self.distribution, "measures", False))
+
+    def needs(self, *fields: str) -> bool:
+        """Whether the score asks for one of ``fields``."""
+        return any(field in self.score.needs for field in fields)
+
+
+_Rule = tuple[Callable[[Axes], bool], str]
+
+_RULES: tuple[_Rule, ...] = (
+    (
+        lambda a: a.score.reads == "norm" and a.units not in ("channels", ""),
+        (
+            "{score} scores channels by their batch-norm, and {structure} takes away {units}. Use "
+            "structure=channel(), or score=magnitude()."
+        ),
+    ),
+    (
+        lambda a: a.needs(*_ONLY_TRAINING) and not a.schedule.in_training,
+        (
+            "{score} reads what only training tells, and {schedule} prunes without it. Use schedule=cubic() and a "
+            "Train after this step, or score=taylor()."
+        ),
+    ),
+    (
+        lambda a: a.needs(*_PASSING) and a.schedule.in_training,
+        (
+            "{score} reads {needs}, found by passes over the calibration set, and {schedule} prunes in the midst of "
+            "training. Use schedule=one_shot() or iterative(rounds=5, train=Train(epochs=1)), or score=taylor()."
+        ),
+    ),
+    (
+        lambda a: hasattr(a.score, "compensate") and a.units not in (*_ELEMENTS, ""),
+        (
+            "{score} changes the weights that stay for each that goes, and {structure} takes away {units}. Use "
+            "structure=element() or n_m(), or score=obd()."
+        ),
+    ),
+    (
+        lambda a: a.units == "layers" and a.schedule.in_training and a.needs(*HEARD),
+        (
+            "{score} hears the gradients of masked weights, and {structure} masks none. Use score=magnitude(), or "
+            "schedule=one_shot() with score=taylor()."
+        ),
+    ),
+    (
+        lambda a: a.units == "n:m" and abs(a.ratio - a.structure.ratio) > 1e-9,
+        (
+            "{structure} removes the fraction 1 − n/m, and the ratio is {ratio}. Use ratio={structure_ratio:.6g}, or "
+            "structure=element() for any ratio."
+        ),
+    ),
+    (
+        lambda a: a.units == "n:m" and type(a.distribution).__name__ != "uniform",
+        (
+            "{structure} removes the same fraction from every layer, and {distribution} shares it out otherwise. Use "
+            "distribution=uniform(), or structure=element()."
+        ),
+    ),
+    (
+        lambda a: a.measures and a.schedule.in_training and a.needs(*_ONLY_TRAINING),
+        (
+            "{distribution} tries each layer before training, when {score} knows nothing yet. Use "
+            "distribution=uniform() or global_(), or score=taylor()."
+        ),
+    ),
+)
+
+
+def check_axes(axes: Axes) -> None:
+    """Raises :class:`FlyweightError` for axes that do not go together, with the reason and the way out."""
+    for broken, text in _RULES:
+        if broken(axes):
+            told = text.format(
+                score=axes.score,
+                structure=axes.structure,
+                distribution=axes.distribution,
+                schedule=axes.schedule,
+                ratio=axes.ratio,
+                units=axes.units,
+                needs=" and ".join(need for need in axes.score.needs if need in _PASSING),
+                structure_ratio=getattr(axes.structure, "ratio", 0.0),
+            )
+            raise FlyweightError(f"FlyweightError: Prune can't take this: {told}")

@@ -1,0 +1,74 @@
+"""The pool of a weight's tiles: elements, or blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from flyweight.compress.prune.layers import Weight
+from flyweight.numerics.tiles import tile_elements, tile_sums
+from flyweight.surgery.mask import Mask, mask_of
+
+
+@dataclass(frozen=True, eq=False)
+class Tiles:
+    """The tiles of ``block`` (rows, columns) of one weight, taken as a matrix (outputs, inputs · kernel).
+
+    A tile counts as kept while any element of it is. Elements that went alone stay away while their tile is kept, and
+    come back with a tile that had gone.
+    """
+
+    weight: Weight
+    masks: tuple[Mask, ...]
+    block: tuple[int, int] = (1, 1)
+
+    round_to = 1
+
+    @property
+    def name(self) -> str:
+        """The layer's dotted name."""
+        return self.weight.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The weight's shape."""
+        return tuple(self.masks[0].keep.shape)
+
+    @property
+    def parameters(self) -> Tensor:
+        """How many elements each tile has."""
+        return tile_sums(torch.ones_like(self.masks[0].keep, dtype=torch.float32), self.block)
+
+    @property
+    def kept(self) -> Tensor:
+        """Which tiles have an element left."""
+        keep = self.masks[0].keep
+        return keep.reshape(-1).clone() if self.block == (1, 1) else tile_sums(keep.float(), self.block) > 0
+
+    @property
+    def gates(self) -> Sequence[nn.Module]:
+        """The weight's masks, one a place."""
+        return self.masks
+
+    def reads(self, kind: str) -> Sequence[tuple[nn.Module, str, str]]:
+        """The weight; no batch-norm belongs to elements."""
+        return self.weight.places[:1] if kind == "weight" else ()
+
+    def saliency(self, scores: Mapping[str, Tensor]) -> Tensor:
+        """The sum of its elements' saliency for each tile."""
+        return tile_sums(scores[self.weight.places[0][2]], self.block)
+
+    def write(self, keep: Tensor) -> None:
+        """Keeps those tiles alone, in every place where the weight stands."""
+        back = tile_elements(keep & ~self.kept, self.shape, self.block)
+        whole = tile_elements(keep, self.shape, self.block)
+        for mask in self.masks:
+            mask.keep.copy_(whole & (mask.keep | back))
+
+
+def tiles(weight: Weight, block: tuple[int, int] = (1, 1)) -> Tiles:
+    """The pool of ``weight``'s tiles, its masks put in place."""
+    return Tiles(weight, tuple(mask_of(module, name, block) for module, name, _ in weight.places), block)
