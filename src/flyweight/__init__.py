@@ -38,6 +38,7 @@ _HOMES = {
     "Quantize": "compress.quantize.quantize",
     "Aware": "compress.quantize.aware",
     "Prune": "compress.prune.prune",
+    "Regrow": "compress.prune.regrow.regrow",
     "optimize": "search.optimize",
     "survey": "search.survey",
     "free": "search.free",
@@ -49,6 +50,7 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from flyweight.compress.prune.prune import Prune as Prune
+    from flyweight.compress.prune.regrow.regrow import Regrow as Regrow
     from flyweight.compress.quantize.aware import Aware as Aware
     from flyweight.compress.quantize.quantize import Quantize as Quantize
     from flyweight.compress.sparsify.l0_gates import L0Gates as L0Gates

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from flyweight.compress.prune.pool import Pool
 from flyweight.compress.prune.regrow.rule import Layer, Rule
-from flyweight.compress.prune.regrow.units import tile_elements, tile_sums
 from flyweight.core.errors import TrainingError
 from flyweight.learn.progress import Progress
 from flyweight.learn.randomness import derived
-from flyweight.surgery.mask import Mask, mask_of
+from flyweight.surgery.mask import Mask
 
 
 class Regrowth(nn.Module):
@@ -26,29 +26,28 @@ class Regrowth(nn.Module):
 
     Dense gradients are heard in the steps alone that the rule asks for, summed over the pieces of a step
     (accumulation), and averaged over processes, so that all of them choose alike. They come as the backward pass makes
-    them: unclipped, and with fp16 times the loss's scale. Either is one factor for all weights, so no order hangs on it;
-    an exponential mean that spans a change of the scale weighs its steps unequally, but all weights alike. Where a
+    them: unclipped, and with fp16 times the loss's scale. Either is one factor for all weights, so no order hangs on
+    it; an exponential mean that spans a change of the scale weighs its steps unequally, but all weights alike. Where a
     step's gradient holds NaN or infinity (fp16 skips such a step), an update waits for the next step, and a mean stays.
 
-    ``members`` are modules and the names of their parameters, each under a mask. This module becomes a child of every
-    such mask; it refers back to them by a tuple, for registered sub-modules would make a circle. A parameter that is
-    frozen keeps its mask.
+    ``pools`` are weights under masks. This module becomes a child of every such mask; it refers back to them by a
+    tuple, for registered sub-modules would make a circle. A weight that is frozen keeps its mask.
     """
 
     due: Tensor
     over: Tensor
 
-    def __init__(self, members: Sequence[tuple[nn.Module, str]], rule: Rule, seed: int) -> None:
+    def __init__(self, pools: Sequence[Pool], rule: Rule, seed: int) -> None:
         super().__init__()
         self.rule, self.seed = rule, seed
-        self._members = tuple((module, name, mask_of(module, name)) for module, name in members)
+        self._pools = tuple(pools)
         # Asked for at every step, so the answers are kept as Python's too; the buffers are for checkpoints.
         self._due, self._over = rule.every == 1, rule.every is None
         self.register_buffer("due", torch.tensor(self._due), persistent=False)
         self.register_buffer("over", torch.tensor(self._over))
-        for number in range(len(self._members)):
+        for number in range(len(self._pools)):
             self.register_buffer(f"mean{number}", None, persistent=False)
-        for _, _, mask in self._members:
+        for mask in self._masks():
             mask.regrowth = self
         self._listen()
 
@@ -72,7 +71,7 @@ class Regrowth(nn.Module):
             self._set(due=(progress.step + 1) % every == 0 and progress.step + 1 < end)
         if progress.step >= end or progress.step >= progress.total:
             self._set(due=False, over=True)
-            for number in range(len(self._members)):
+            for number in range(len(self._pools)):
                 setattr(self, f"mean{number}", None)
         self._listen()
 
@@ -88,21 +87,27 @@ class Regrowth(nn.Module):
             self._over = over
             self.over.fill_(over)
 
+    def _masks(self) -> Iterator[Mask]:
+        for pool in self._pools:
+            yield from (gate for gate in pool.gates if isinstance(gate, Mask))
+
     def _listen(self) -> None:
         memory = self.rule.memory
         hears = not self._over and memory is not None and (self._due or memory > 0)
-        for _, _, mask in self._members:
+        for mask in self._masks():
             mask.hears = hears
             if not hears:
                 mask.take_heard()
 
     def _heard(self) -> list[Tensor]:
-        """The dense gradient of each weight, averaged over processes; zero where none came."""
+        """The dense gradient of each weight, over all its places and averaged over processes; zero where none came."""
         found = []
-        for module, name, mask in self._members:
-            heard = mask.take_heard()
-            found.append(torch.zeros_like(original(module, name)) if heard is None else heard.contiguous())
+        for pool in self._pools:
+            parts = [gate.take_heard() for gate in pool.gates if isinstance(gate, Mask)]
+            heard = [part for part in parts if part is not None]
+            found.append(torch.stack(heard).sum(0) if heard else torch.zeros_like(weight_of(pool)))
         if torch.distributed.is_available() and torch.distributed.is_initialized():
+            found = [gradient.contiguous() for gradient in found]
             for gradient in found:
                 torch.distributed.all_reduce(gradient)
                 gradient /= torch.distributed.get_world_size()
@@ -121,9 +126,9 @@ class Regrowth(nn.Module):
     def _asked_for(self) -> list[Tensor] | None:
         """What the rule wants to see of each weight's gradient; None where that is no number."""
         if self.rule.memory is None:
-            return [torch.zeros_like(original(module, name)) for module, name, _ in self._members]
+            return [torch.zeros_like(weight_of(pool)) for pool in self._pools]
         if self.rule.memory:
-            return [getattr(self, f"mean{number}") for number in range(len(self._members))]
+            return [getattr(self, f"mean{number}") for number in range(len(self._pools))]
         heard = self._heard()
         return heard if bool(torch.stack([gradient.isfinite().all() for gradient in heard]).all()) else None
 
@@ -133,20 +138,18 @@ class Regrowth(nn.Module):
         gradients = self._asked_for()
         if gradients is None:
             return False
-        pairs = zip(self._members, gradients, strict=True)
-        chosen = [(*member, gradient) for member, gradient in pairs if original(*member[:2]).requires_grad]
-        layers = [_layer(original(module, name), mask, gradient) for module, name, mask, gradient in chosen]
+        pairs = zip(self._pools, gradients, strict=True)
+        chosen = [(pool, gradient) for pool, gradient in pairs if weight_of(pool).requires_grad]
+        layers = [_layer(pool, gradient) for pool, gradient in chosen]
         generator = torch.Generator().manual_seed(derived("regrow", self.seed, progress.step))
-        kept = self.rule(layers, progress.step / end, generator)
-        for (module, name, mask, _), units in zip(chosen, kept, strict=True):
-            weight = original(module, name)
-            keep = tile_elements(units, weight.shape, mask.block)
-            changed = keep != mask.keep
+        for (pool, _), units in zip(chosen, self.rule(layers, progress.step / end, generator), strict=True):
+            weight, before = weight_of(pool), _keep(pool).clone()
+            pool.write(units)
+            changed = _keep(pool) != before
             weight.masked_fill_(changed, 0)
             for value in progress.optimizer.state.get(weight, {}).values():
                 if isinstance(value, Tensor) and value.shape == weight.shape:
                     value.masked_fill_(changed, 0)
-            mask.keep.copy_(keep)
         return True
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
@@ -155,18 +158,20 @@ class Regrowth(nn.Module):
         self._listen()
 
 
-def original(module: nn.Module, name: str) -> Tensor:
-    """The parameter under the chain on ``module``'s parameter ``name``."""
-    found: Tensor = module.parametrizations[name].original  # type: ignore[index, union-attr, assignment]
+def weight_of(pool: Pool) -> Tensor:
+    """The parameter under the chain of ``pool``'s weight."""
+    module, name, _ = pool.reads("weight")[0]
+    found: Tensor = module.parametrizations[name].original  # type: ignore[index, union-attr]
     return found
 
 
-def _layer(weight: Tensor, mask: Mask, gradient: Tensor) -> Layer:
-    keep, block = mask.keep, mask.block
-    weight = torch.where(keep, weight, 0)
-    size = tile_sums(weight.abs(), block)
-    return Layer(
-        live=tile_sums(keep.float(), block) > 0,
-        weight=torch.where(tile_sums(weight, block) < 0, -size, size),
-        gradient=tile_sums(gradient.abs(), block),
-    )
+def _keep(pool: Pool) -> Tensor:
+    keep: Tensor = pool.gates[0].keep  # type: ignore[assignment]
+    return keep
+
+
+def _layer(pool: Pool, gradient: Tensor) -> Layer:
+    name = pool.reads("weight")[0][2]
+    weight = torch.where(_keep(pool), weight_of(pool), 0)
+    size, total, slope = (pool.saliency({name: value}) for value in (weight.abs(), weight, gradient.abs()))
+    return Layer(live=pool.kept, weight=torch.where(total < 0, -size, size), gradient=slope)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from flyweight.compress.prune.regrow.least import least
 from flyweight.compress.prune.regrow.rule import Layer
 from flyweight.compress.prune.regrow.settings import check_settings
-from flyweight.compress.prune.regrow.units import least
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from flyweight.compress.prune.regrow.least import least
 from flyweight.compress.prune.regrow.rule import Layer, decayed
 from flyweight.compress.prune.regrow.settings import check_settings
 from flyweight.compress.prune.regrow.shared_out import shared_out
-from flyweight.compress.prune.regrow.units import least
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class snfs:
     """Every ``every`` steps each layer drops its live units of least |w|; what was dropped grows where momentum is.
 
     A layer drops ⌈α_t · live⌉, with α_t = ``fraction``/2 · (1 + cos(π t / T_end)) and T_end the fraction ``until`` of
-    all steps, but never its last unit. Of all that was dropped, its share is that of its mean |m| over live units (those
-    before the drop) in the sum over layers; what has no room in a layer goes to the others in equal parts. In a layer
+    all steps, but never its last unit. Of all that was dropped, its share is that of its mean |m| over live units
+    (before the drop) in the sum over layers; what has no room in a layer goes to the others in equal parts. In a layer
     those grow that have the greatest |m| among all that are not live after the drop. m is the exponential mean of the
     dense gradient with the factor ``momentum``, kept here, whatever the optimizer. The number of live units of all
     layers together stays, and shares are rounded so that it does. The paper does it at the end of every epoch;
@@ -52,6 +52,5 @@ class snfs:
         dropped = sum(int((layer.live & ~kept).sum()) for layer, kept in zip(layers, stays, strict=True))
         grown = shared_out(dropped, means, [int((~kept).sum()) for kept in stays])
         return [
-            kept | least(-layer.gradient, ~kept, count)
-            for layer, kept, count in zip(layers, stays, grown, strict=True)
+            kept | least(-layer.gradient, ~kept, count) for layer, kept, count in zip(layers, stays, grown, strict=True)
         ]
