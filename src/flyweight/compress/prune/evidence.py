@@ -15,12 +15,14 @@ NEEDS = ("gradient", "curvature", "inputs", "gram", "movement", "momentum", "ope
 class Evidence:
     """One parameter and what was seen of it; a field that no score asked for is None.
 
-    ``name`` is the parameter's dotted name; ``weight`` its value as training sees it, masked. In ``weight``'s shape:
+    ``name`` is the parameter's dotted name; ``weight`` its value as training sees it, masked, before batch-norm is
+    folded in or it is rounded. In ``weight``'s shape:
     ``gradient`` the mean of ∂L/∂ŵ over examples' batches, that of masked elements too; ``curvature`` the diagonal of
     the Gauss-Newton matrix of the loss; ``movement`` −Σ w·∂L/∂ŵ over the training steps heard; ``momentum`` the
     exponential mean of the dense gradient; ``openness`` how sure a gate or noise that is learnt is to keep an element,
     0 to 1. Of the layer's inputs as a matrix X ``(samples, inputs · kernel)``: ``inputs`` the norm ‖X_j‖₂ of each
-    column, ``(columns,)``, and ``gram`` XᵀX / samples, ``(columns, columns)``.
+    column, ``(columns,)``, and ``gram`` XᵀX / samples, ``(columns, columns)``; of a grouped convolution one for each
+    group: ``(groups, columns)`` and ``(groups, columns, columns)``.
     """
 
     name: str

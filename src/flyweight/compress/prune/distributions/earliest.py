@@ -18,10 +18,10 @@ def earliest(
     """The fraction of units that each pool loses when units go by ``times`` until ``ratio`` of the parameters is gone.
 
     ``times[i][j]``, not falling in j, is when the unit of pool i that is j-th from the least salient goes; infinity:
-    never. At equal times the pool that lost the smaller fraction goes first. The fraction ``least`` of each pool's
-    units, and at least one, always stays. Every fraction is a count of units over ``len(pool.kept)``, exactly. What
-    goes is ``ratio`` of all parameters to half a unit (everything that may go, where that is less), and grows with
-    ``ratio`` in every pool.
+    never. At equal times the pool that lost the smaller fraction goes first. Units of saliency −∞ are gone already, and
+    go before all others. The fraction ``least`` of each pool's units, and at least one, always stays. Every fraction is
+    a count of units over ``len(pool.kept)``, exactly. What goes is ``ratio`` of all parameters to half a unit
+    (everything that may go, where that is less), and grows with ``ratio`` in every pool.
 
     Raises :class:`FlyweightError` for a ratio outside [0, 1), :class:`TrainingError` for a saliency of NaN.
     """
@@ -39,8 +39,10 @@ def earliest(
             )
         # 0.07 of 100 is a little above 7 in floats, and means 7.
         may = max(0, units - max(1, math.ceil(least * units - 1e-9)))
-        costs.append(pool.parameters.to(device, torch.float64)[ascending(scores)][:may])
-        when.append(time.to(device, torch.float64)[:may])
+        order = ascending(scores)
+        costs.append(pool.parameters.to(device, torch.float64)[order][:may])
+        gone = scores.to(device)[order][:may] == -math.inf
+        when.append(time.to(device, torch.float64)[:may].masked_fill(gone, -math.inf))
         share.append((torch.arange(may, device=device, dtype=torch.float64) + 0.5) / max(1, units))
         owner.append(torch.full((may,), index, device=device))
     cost, moment, pool_of = torch.cat(costs), torch.cat(when), torch.cat(owner)
@@ -48,8 +50,8 @@ def earliest(
     order = order[moment[order].argsort(stable=True)]
     order = order[moment[order] < torch.inf]
     total = sum(float(pool.parameters.double().sum()) for pool in pools)
-    gone = order[: _nearest(cost[order].cumsum(0), ratio * total)]
-    counts = torch.bincount(pool_of[gone], minlength=len(pools)).tolist()
+    leaving = order[: _nearest(cost[order].cumsum(0), ratio * total)]
+    counts = torch.bincount(pool_of[leaving], minlength=len(pools)).tolist()
     return [count / max(1, len(scores)) for count, scores in zip(counts, saliency, strict=True)]
 
 

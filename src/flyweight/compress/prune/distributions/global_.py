@@ -49,5 +49,6 @@ class global_:
         # Infinity is a time at which nothing goes any more; the most salient unit may have to go all the same.
         largest = torch.finfo(torch.float64).max
         finite = scores.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).abs()
-        size = {"none": 1.0, "mean": float(finite.mean()), "l2": float(finite.norm())}[self.normalize]
+        count = max(1, int((scores > -torch.inf).sum()))  # of those that are not gone already
+        size = {"none": 1.0, "mean": float(finite.sum()) / count, "l2": float(finite.norm())}[self.normalize]
         return (scores / (size or 1.0)).clamp(-largest, largest)
