@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from flyweight.surgery.chain import attach
+from flyweight.surgery.chain import attach, detach, links
 from flyweight.surgery.integer import is_layer
 from flyweight.surgery.rescale import Rescale
 from flyweight.surgery.trace import trace
@@ -57,7 +57,9 @@ def foldable(graph: fx.GraphModule, example: tuple[Tensor, ...]) -> list[tuple[s
 
 def _fit(layer: nn.Module, norm: nn.Module) -> bool:
     wanted = nn.BatchNorm2d if isinstance(layer, nn.Conv2d) else nn.BatchNorm1d
-    return is_layer(layer) and type(norm) is wanted and norm.running_mean is not None
+    # A norm whose scale has a chain is of a class made for it; what it computes is the same.
+    plain = isinstance(norm, wanted) and type(norm).forward is wanted.forward
+    return is_layer(layer) and plain and norm.running_mean is not None
 
 
 def _on_channels(
@@ -97,6 +99,8 @@ def _fold_(layer: Any, norm: Any) -> None:
             attach(layer, Rescale(factor))
         else:
             layer.weight.mul_(factor.reshape(-1, *(1,) * (layer.weight.dim() - 1)))
+        for link in links(layer, "bias"):
+            detach(layer, link, "bias")
         if layer.bias is None:
             layer.bias = nn.Parameter(bias.to(layer.weight.dtype))
         else:

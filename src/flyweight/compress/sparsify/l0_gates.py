@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from flyweight.compress.sparsify.gate import Gate, GateAlong
 from flyweight.compress.sparsify.grouping import Grouping, inputs, outputs
-from flyweight.compress.sparsify.targets import branches, layers
+from flyweight.compress.sparsify.targets import apart, branches, layers
 from flyweight.core.errors import FlyweightError, UnsupportedError
 from flyweight.core.step import Step
 from flyweight.core.task import Task
@@ -30,7 +31,8 @@ class L0Gates(Step):
     ``inputs()``: one gate an input channel or neuron, as the paper's layers have; when it closes, nothing of the layer
     reads that unit, and ``Remove`` takes it where no other layer does. The first layer's are gates on the model's own
     inputs: exclude it to spare those. ``outputs()``: one gate an output, on weight and bias, or, where a batch-norm
-    alone follows, on its scale and shift, for it would undo a gate on what it normalises. ``elements()``: one gate a
+    alone follows, on its scale and shift, for it would undo a gate on what it normalises; the last layer's are gates on
+    the model's outputs: exclude it. ``elements()``: one gate a
     weight; ``tiles(R, C)``: one a block.
 
     ``droprate`` is 1 − σ(log α) at the start; up to 1/12 all gates are exactly 1 in evaluation, and outputs are what
@@ -55,6 +57,7 @@ class L0Gates(Step):
     def edit(self, model: nn.Module, task: Task) -> nn.Module:
         """Returns ``model`` with gates."""
         found = layers(model, self.exclude, "L0Gates")
+        apart(model, "L0Gates", found)
         norms = _norms(model, task) if isinstance(self.over, outputs) else {}
         for name, layer in found:
             check_bare("L0Gates", name, layer)
@@ -80,7 +83,13 @@ def check_speed(who: str, speed: float) -> None:
 
 
 def check_bare(who: str, name: str, layer: nn.Module) -> None:
-    """Raises :class:`UnsupportedError` where ``layer``'s weight learns already which of its elements stay."""
+    """Raises :class:`UnsupportedError` where ``layer``'s weight learns already which of its elements stay, or has a
+    parametrization that is none of ours."""
+    if parametrize.is_parametrized(layer, "weight") and len(links(layer)) < len(layer.parametrizations.weight):  # type: ignore[arg-type, union-attr]
+        raise UnsupportedError(
+            f"UnsupportedError: {who} can't act on {name!r}, whose weight has a parametrization of its own (weight or "
+            "spectral norm?). Remove that by torch.nn.utils.parametrize.remove_parametrizations, or exclude the layer."
+        )
     weight: Tensor = layer.weight.detach()  # type: ignore[operator]
     if any(link.openness(weight) is not None for link in links(layer)):
         raise UnsupportedError(

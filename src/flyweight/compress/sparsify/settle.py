@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 
 from flyweight.compress.sparsify.gate import Gate
 from flyweight.compress.sparsify.noise import hush
+from flyweight.compress.sparsify.targets import original
 from flyweight.core.errors import UnsupportedError
 from flyweight.core.step import Step
 from flyweight.core.task import Task
@@ -40,8 +41,7 @@ class Settle(Step):
             )
         ends = []
         for name, module, parameter, link in found:
-            weight: Tensor = module.parametrizations[parameter].original  # type: ignore[index, union-attr]
-            values, keep = _settled(link, weight)
+            values, keep = _settled(link, original(module, parameter))
             if parameter == "weight" and not bool(keep.any()):
                 raise UnsupportedError(
                     f"UnsupportedError: Settle would leave nothing of {name!r}, all of whose {_what(link)}. Train with "
@@ -52,8 +52,7 @@ class Settle(Step):
             mask = self._plain(module, parameter, link)
             mask.keep &= keep
             with torch.no_grad():
-                chain: Any = module.parametrizations
-                chain[parameter].original.copy_(values)
+                original(module, parameter).copy_(values)
         return model
 
     def replay(self, model: nn.Module, task: Task, state: Mapping[str, Tensor]) -> nn.Module:
@@ -75,8 +74,7 @@ def _learning(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Link]]:
         if parametrize.is_parametrized(module):
             for parameter in list(module.parametrizations):
                 for link in links(module, parameter):
-                    weight = module.parametrizations[parameter].original.detach()
-                    if link.openness(weight) is not None:
+                    if link.openness(original(module, parameter).detach()) is not None:
                         yield name, module, parameter, link
 
 

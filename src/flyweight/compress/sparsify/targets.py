@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -28,6 +29,37 @@ def layers(model: nn.Module, exclude: Sequence[str], who: str) -> list[tuple[str
             "convolutional layer there. Leave it out of the recipe, or exclude less."
         )
     return found
+
+
+def apart(model: nn.Module, who: str, found: Sequence[tuple[str, nn.Module]]) -> None:
+    """Raises :class:`UnsupportedError`, in the name of ``who``, where a weight of ``found`` is another module's too."""
+    owners: dict[int, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=True):
+        if not isinstance(module, parametrize.ParametrizationList):
+            for parameter in _originals(module):
+                owners.setdefault(id(parameter), []).append(name)
+    for name, layer in found:
+        others = [other for other in owners[id(original(layer))] if other != name]
+        if others:
+            raise UnsupportedError(
+                f"UnsupportedError: {who} can't act on {name!r}, whose weight is that of {others[0]!r} too: what one "
+                f"of them loses the other would lose unasked. Give exclude=({name!r}, {others[0]!r})."
+            )
+
+
+def original(module: nn.Module, name: str = "weight") -> Tensor:
+    """The parameter ``name`` of ``module``, under its chain where it has one."""
+    if parametrize.is_parametrized(module, name):
+        chain = module.parametrizations[name]  # type: ignore[index]
+        return chain.original  # type: ignore[no-any-return, union-attr]
+    return getattr(module, name)  # type: ignore[no-any-return]
+
+
+def _originals(module: nn.Module) -> list[Tensor]:
+    holders: list[Any] = [module]
+    if parametrize.is_parametrized(module):
+        holders += module.parametrizations.children()  # type: ignore[union-attr]
+    return [p for holder in holders for p in holder._parameters.values() if p is not None]
 
 
 def effective(module: nn.Module, name: str = "weight") -> Tensor:

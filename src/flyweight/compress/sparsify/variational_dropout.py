@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from flyweight.compress.sparsify.l0_gates import check_bare, check_speed
 from flyweight.compress.sparsify.noise import LocalNoise, Noise
-from flyweight.compress.sparsify.targets import layers
+from flyweight.compress.sparsify.targets import apart, layers
 from flyweight.core.errors import FlyweightError
 from flyweight.core.step import Step
 from flyweight.core.task import Task
@@ -53,6 +53,7 @@ class VariationalDropout(Step):
     def edit(self, model: nn.Module, task: Task) -> nn.Module:
         """Returns ``model`` with noise."""
         found = layers(model, self.exclude, "VariationalDropout")
+        apart(model, "VariationalDropout", found)
         for name, layer in found:
             check_bare("VariationalDropout", name, layer)
         for _, layer in found:

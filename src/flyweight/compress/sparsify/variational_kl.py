@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from flyweight.compress.sparsify.noise import Noise
 from flyweight.compress.sparsify.penalized import check_strength
-from flyweight.compress.sparsify.targets import LAYERS
+from flyweight.compress.sparsify.targets import LAYERS, original
 from flyweight.core.errors import FlyweightError, UnsupportedError
 from flyweight.learn.context import Context
 from flyweight.numerics.variational import divergence
@@ -39,12 +39,13 @@ class variational_kl:
             )
 
     def __call__(self, model: nn.Module, context: Context) -> Tensor:
-        sums = []
-        for layer in model.modules():
-            for link in links(layer) if isinstance(layer, LAYERS) else ():
-                if isinstance(link, Noise):
-                    weight: Tensor = layer.parametrizations.weight.original  # type: ignore[union-attr, assignment]
-                    sums.append(divergence(link.log_alpha(weight)).sum())
+        sums = [
+            divergence(link.log_alpha(original(layer))).sum()
+            for layer in model.modules()
+            if isinstance(layer, LAYERS)
+            for link in links(layer)
+            if isinstance(link, Noise)
+        ]
         if not sums:
             raise UnsupportedError(
                 f"UnsupportedError: variational_kl prices weights by their noise, and {type(model).__name__} has none. "
