@@ -45,7 +45,7 @@ def parser() -> Any:
     )
     commands = whole.add_subcommands(required=False, dest="command")
     one = sub("optimize")
-    one.add_argument("task", type=str, help="fashion-mini, fashion, or path/to/file.py:attribute")
+    one.add_argument("task", type=str, help="fashion-mini, fashion, movie-reviews, or path/to/file.py:attribute")
     one.add_argument("--out", type=str, default="run", help="the folder that keeps everything")
     one.add_argument("--max-drop", type=float | None, default=None, help="quality that may be lost, as in .01")
     one.add_argument("--budget", type=list[str], default=[], help='as in "size_bytes<=200_000"; may be given again')
