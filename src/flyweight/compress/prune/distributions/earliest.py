@@ -13,7 +13,12 @@ from flyweight.core.errors import FlyweightError, TrainingError
 
 
 def earliest(
-    pools: Sequence[Pool], saliency: Sequence[Tensor], ratio: float, times: Sequence[Tensor], least: float = 0.0
+    pools: Sequence[Pool],
+    saliency: Sequence[Tensor],
+    ratio: float,
+    times: Sequence[Tensor],
+    least: float = 0.0,
+    alike: bool = False,
 ) -> list[float]:
     """The fraction of units that each pool loses when units go by ``times`` until ``ratio`` of the parameters is gone.
 
@@ -21,7 +26,8 @@ def earliest(
     never. At equal times the pool that lost the smaller fraction goes first. Units of saliency −∞ are gone already, and
     go before all others. The fraction ``least`` of each pool's units, and at least one, always stays. Every fraction is
     a count of units over ``len(pool.kept)``, exactly. What goes is ``ratio`` of all parameters to half a unit
-    (everything that may go, where that is less), and grows with ``ratio`` in every pool.
+    (everything that may go, where that is less), and grows with ``ratio`` in every pool. If units are ``alike``, each
+    counts as one, and ``ratio`` is of all units.
 
     Raises :class:`FlyweightError` for a ratio outside [0, 1), :class:`TrainingError` for a saliency of NaN.
     """
@@ -40,7 +46,7 @@ def earliest(
         # 0.07 of 100 is a little above 7 in floats, and means 7.
         may = max(0, units - max(1, math.ceil(least * units - 1e-9)))
         order = ascending(scores)
-        costs.append(pool.parameters.to(device, torch.float64)[order][:may])
+        costs.append(_sizes(pool, alike).to(device)[order][:may])
         gone = scores.to(device)[order][:may] == -math.inf
         when.append(time.to(device, torch.float64)[:may].masked_fill(gone, -math.inf))
         share.append((torch.arange(may, device=device, dtype=torch.float64) + 0.5) / max(1, units))
@@ -49,10 +55,15 @@ def earliest(
     order = torch.cat(share).argsort(stable=True)
     order = order[moment[order].argsort(stable=True)]
     order = order[moment[order] < torch.inf]
-    total = sum(float(pool.parameters.double().sum()) for pool in pools)
+    total = sum(float(_sizes(pool, alike).sum()) for pool in pools)
     leaving = order[: _nearest(cost[order].cumsum(0), ratio * total)]
     counts = torch.bincount(pool_of[leaving], minlength=len(pools)).tolist()
     return [count / max(1, len(scores)) for count, scores in zip(counts, saliency, strict=True)]
+
+
+def _sizes(pool: Pool, alike: bool) -> Tensor:
+    sizes = pool.parameters.double()
+    return torch.ones_like(sizes) if alike else sizes
 
 
 def ascending(saliency: Tensor) -> Tensor:

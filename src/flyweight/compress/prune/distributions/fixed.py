@@ -41,8 +41,9 @@ class fixed:
     def __call__(
         self, pools: Sequence[Pool], saliency: Sequence[Tensor], ratio: float, damage: Damage | None
     ) -> list[float]:
+        check_ratio(ratio)
         names = [pool.name for pool in pools]
-        for glob, _ in self.ratios:
+        for glob, _ in self.ratios if pools else ():
             if not any(fnmatchcase(name, glob) for name in names):
                 near = difflib.get_close_matches(glob, names, n=1, cutoff=0.0)
                 hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -21,11 +21,13 @@ class global_:
     """The units of the least saliency go, whatever pool they are of, until the fraction of parameters is reached.
 
     ``normalize`` makes pools comparable first: by the ``"mean"`` of |s| over the pool, or by its ``"l2"`` norm ‖s‖₂.
-    ``least`` is the fraction of its units that each pool keeps in any case; one unit always stays.
+    ``least`` is the fraction of its units that each pool keeps in any case; one unit always stays. With
+    ``of="units"`` the ratio is that of all units, whatever they weigh: "70 % of the channels" of network slimming.
     """
 
     normalize: Normalize = "none"
     least: float = 0.0
+    of: Literal["parameters", "units"] = "parameters"
 
     def __post_init__(self) -> None:
         if self.normalize not in get_args(Normalize):
@@ -33,6 +35,8 @@ class global_:
                 f"FlyweightError: global_ got normalize={self.normalize!r}. "
                 f"Choose one of {', '.join(map(repr, get_args(Normalize)))}."
             )
+        if self.of not in ("parameters", "units"):
+            raise FlyweightError(f"FlyweightError: global_ got of={self.of!r}. Choose 'parameters' or 'units'.")
         if not 0 <= self.least <= 1:
             raise FlyweightError(
                 f"FlyweightError: global_ got least={self.least!r}. Give the fraction of units that each pool keeps in "
@@ -43,7 +47,7 @@ class global_:
         self, pools: Sequence[Pool], saliency: Sequence[Tensor], ratio: float, damage: Damage | None
     ) -> list[float]:
         times = [self._comparable(scores.double())[ascending(scores)] for scores in saliency]
-        return earliest(pools, saliency, ratio, times, self.least)
+        return earliest(pools, saliency, ratio, times, self.least, self.of == "units")
 
     def _comparable(self, scores: Tensor) -> Tensor:
         # Infinity is a time at which nothing goes any more; the most salient unit may have to go all the same.
