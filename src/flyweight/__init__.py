@@ -39,6 +39,7 @@ _HOMES = {
     "Aware": "compress.quantize.aware",
     "Prune": "compress.prune.prune",
     "Regrow": "compress.prune.regrow.regrow",
+    "LotteryTicket": "compress.prune.lottery",
     "optimize": "search.optimize",
     "survey": "search.survey",
     "free": "search.free",
@@ -49,6 +50,7 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
+    from flyweight.compress.prune.lottery import LotteryTicket as LotteryTicket
     from flyweight.compress.prune.prune import Prune as Prune
     from flyweight.compress.prune.regrow.regrow import Regrow as Regrow
     from flyweight.compress.quantize.aware import Aware as Aware

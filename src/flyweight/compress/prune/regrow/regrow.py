@@ -53,7 +53,10 @@ class Regrow(Step):
             )
 
     def edit(self, model: nn.Module, task: Task) -> nn.Module:
-        pools = self._masked(model, task)
+        pools = self._pools(model, task)
+        for pool in pools:
+            _check_free(pool)
+        Regrowth(pools, self.rule, self.seed)
         chances = [self._chance(pool) for pool in pools]
         for pool, chance, ratio in zip(
             pools, chances, self.distribution(pools, chances, self.ratio, None), strict=True
@@ -65,24 +68,25 @@ class Regrow(Step):
         return model
 
     def replay(self, model: nn.Module, task: Task, state: Mapping[str, Tensor]) -> nn.Module:
-        self._masked(model, task)
+        Regrowth(self._pools(model, task), self.rule, self.seed)
         return model
 
-    def _masked(self, model: nn.Module, task: Task) -> list[Pool]:
-        """The weights, each under a mask that keeps all, and all masks under one :class:`Regrowth`."""
+    def _pools(self, model: nn.Module, task: Task) -> list[Pool]:
         structure: Structure = element() if self.block == (1, 1) else tiles(*self.block)
-        pools = structure(model, task, self.exclude)
-        for pool in pools:
-            if not bool(pool.kept.all()) or any(list(gate.children()) for gate in pool.gates):
-                raise UnsupportedError(
-                    f"UnsupportedError: the weight of {pool.name!r} is masked already, and Regrow(...) draws masks of "
-                    "its own. Take Regrow before what prunes, take away for good what is pruned with Remove(), or "
-                    f"exclude=({pool.name!r},)."
-                )
-        Regrowth(pools, self.rule, self.seed)
-        return pools
+        return structure(model, task, self.exclude)
 
     def _chance(self, pool: Pool) -> Tensor:
         """A number of chance for each unit: where there is no training yet, nothing else can choose."""
         draw = torch.Generator().manual_seed(derived("regrow", self.seed, pool.name))
         return torch.rand(len(pool.kept), generator=draw)
+
+
+def _check_free(pool: Pool) -> None:
+    """Refuses a mask that took something away, or will in a training to come."""
+    plans = [child for gate in pool.gates for child in gate.children()]
+    if not bool(pool.kept.all()) or not all(bool(getattr(plan, "over", False)) for plan in plans):
+        raise UnsupportedError(
+            f"UnsupportedError: the weight of {pool.name!r} is masked already, and Regrow(...) draws masks of its own. "
+            "Take Regrow before what prunes, take away for good what is pruned with Remove(), or "
+            f"exclude=({pool.name!r},)."
+        )

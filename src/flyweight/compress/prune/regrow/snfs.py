@@ -39,6 +39,7 @@ class snfs:
 
     @property
     def memory(self) -> float:
+        """The factor of the exponential mean that it asks for."""
         return self.momentum
 
     def __call__(self, layers: Sequence[Layer], done: float, generator: torch.Generator) -> list[Tensor]:

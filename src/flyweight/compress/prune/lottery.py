@@ -1,0 +1,177 @@
+"""The step that searches a lottery ticket: train, prune, go back to the start, again and again."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flyweight.compress.prune.distributions.earliest import check_ratio
+from flyweight.compress.prune.distributions.global_ import global_
+from flyweight.compress.prune.prune import Prune
+from flyweight.compress.prune.stretch import stretch
+from flyweight.core.crew import agreed, crew
+from flyweight.core.errors import FlyweightError
+from flyweight.core.step import Recipe, Step
+from flyweight.core.store import scratch
+from flyweight.core.task import Task
+from flyweight.core.weights import load_state, save_state
+from flyweight.learn.randomness import derived
+from flyweight.learn.train import Train
+
+_EACH_ROUND = 0.2
+"""The part of what remains that a round takes, where the number of rounds is not given."""
+
+
+@dataclass(frozen=True)
+class LotteryTicket(Step):
+    """A small network that trains as well as the large one did: its masks are found by training, its weights are early.
+
+    ``rounds`` times: trains by ``train``, takes the same fraction 1 − (1 − ratio)^(1/rounds) of what remains, and sets
+    all that remains back to what it was; then trains the ticket, which is the result. So it takes ``rounds`` + 1
+    trainings. By default there are as many rounds as take 20 % each, the last step being no larger: the least n with
+    1 − 0.8ⁿ ≥ ratio.
+
+    Weights, biases and batch-norm go back to the model that comes in, or, with ``rewind``, to what the dense network
+    was after so many epochs of ``train``: these are trained once, and each round trains the epochs that remain, at the
+    learning rates that those have in ``train``. With ``control`` the last training starts from chance instead, under
+    the same masks: from the first values of each parameter in a random order, which is another draw from its initial
+    distribution, whatever that is (constants stay), and for all epochs. ``by`` says what goes in a round, by score,
+    structure, distribution and exclusions; its own ratio is not asked.
+
+    Inside a store each round is kept, and a killed run repeats none that was finished. Raises :class:`FlyweightError`
+    for settings that do not fit each other.
+    Source: Frankle and Carbin 2019, arXiv 1803.03635, section 1; rewinding: Frankle, Dziugaite, Roy and Carbin 2020,
+    arXiv 1912.05671, section 4.
+    """
+
+    ratio: float
+    train: Train
+    rounds: int | None = None
+    rewind: int = 0
+    control: bool = False
+    by: Prune = Prune(0.0, distribution=global_())  # noqa: RUF009 (frozen)
+
+    def __post_init__(self) -> None:
+        check_ratio(self.ratio)
+        if not isinstance(self.train, Train):
+            raise _wrong(
+                "train", self.train, "Give the training that each round repeats, as in train=Train(epochs=10)."
+            )
+        if self.rounds is not None and not _whole(self.rounds, 1):
+            raise _wrong("rounds", self.rounds, "Give a whole number, 1 or more, or None: rounds of 20 %.")
+        if not _whole(self.rewind, 0) or self.rewind >= max(1, self.train.epochs):
+            raise _wrong(
+                "rewind",
+                self.rewind,
+                f"Give epochs of its training to go back to: 0 to {max(1, self.train.epochs) - 1}.",
+            )
+        if not isinstance(self.by, Prune) or getattr(self.by.schedule, "train", True) is not None:
+            raise _wrong("by", self.by, "Give a Prune(0.0, …) that prunes at once; the rounds are the schedule.")
+
+    def edit(self, model: nn.Module, task: Task) -> nn.Module:
+        model = self.by.replay(model, task, {})
+        gates = self._gates(model, task)
+        first = _values(model, gates)
+        early = self._early(model, task, gates) if self.rewind else first
+        ratios = self.ratios()
+        done = agreed(max((n for n in range(1, len(ratios) + 1) if _kept(f"round-{n}")), default=0))
+        if done:
+            _set(model, _load(f"round-{done}"))
+        for number in range(done, len(ratios)):
+            _set(model, early)
+            model = stretch(self.train, self.rewind, self.train.epochs).edit(model, task)
+            model = dataclasses.replace(self.by, ratio=ratios[number]).edit(model, task)
+            _keep(f"round-{number + 1}", {n: t for n, t in model.state_dict().items() if _inside(n, gates)})
+        _set(model, first if self.control else early)
+        if self.control:
+            self._shuffle(model)
+        start = 0 if self.control else self.rewind
+        return stretch(self.train, start, self.train.epochs).edit(model, task)
+
+    def replay(self, model: nn.Module, task: Task, state: Mapping[str, Tensor]) -> nn.Module:
+        return self.by.replay(model, task, state)
+
+    def teachers(self) -> tuple[Recipe, ...]:
+        """Those of the training."""
+        return self.train.teachers()
+
+    def ratios(self) -> tuple[float, ...]:
+        """What is gone after each round: 1 − (1 − ratio)^(i/rounds), the last one ``ratio`` itself."""
+        rounds = self.rounds
+        if rounds is None:
+            # 0.36 is a little above two rounds in floats, and means two.
+            rounds = math.ceil(math.log(1 - self.ratio) / math.log(1 - _EACH_ROUND) - 1e-9)
+        return tuple(1 - (1 - self.ratio) ** (i / rounds) if i < rounds else self.ratio for i in range(1, rounds + 1))
+
+    def _gates(self, model: nn.Module, task: Task) -> tuple[str, ...]:
+        """The names of the modules in which rounds leave what is kept."""
+        pools = self.by.structure(model, task, self.by.exclude)
+        held = {id(gate) for pool in pools for gate in pool.gates}
+        return tuple(name for name, module in model.named_modules(remove_duplicate=False) if id(module) in held)
+
+    def _early(self, model: nn.Module, task: Task, gates: Sequence[str]) -> dict[str, Tensor]:
+        """The values after the epochs that are never repeated."""
+        if not agreed(_kept("rewound")):
+            model = stretch(self.train, 0, self.rewind).edit(model, task)
+            values = _values(model, gates)
+            _keep("rewound", values)
+            return values
+        return _load("rewound")
+
+    @torch.no_grad()
+    def _shuffle(self, model: nn.Module) -> None:
+        """Puts each parameter's values into a random order."""
+        for name, parameter in model.named_parameters():
+            draw = torch.Generator().manual_seed(derived("lottery", self.train.seed, name))
+            order = torch.randperm(parameter.numel(), generator=draw).to(parameter.device)
+            parameter.copy_(parameter.reshape(-1)[order].reshape(parameter.shape))
+
+
+def _values(model: nn.Module, gates: Sequence[str]) -> dict[str, Tensor]:
+    """All that training changes: parameters and buffers, without what is kept of them."""
+    return {name: value.detach().clone() for name, value in model.state_dict().items() if not _inside(name, gates)}
+
+
+def _inside(name: str, gates: Sequence[str]) -> bool:
+    return any(name.startswith(f"{gate}.") for gate in gates)
+
+
+def _set(model: nn.Module, values: Mapping[str, Tensor]) -> None:
+    model.load_state_dict(dict(values), strict=False)
+
+
+def _path(name: str) -> Path | None:
+    folder = scratch()
+    return None if folder is None else folder / f"{name}.safetensors"
+
+
+def _kept(name: str) -> bool:
+    path = _path(name)
+    return path is not None and path.exists()
+
+
+def _load(name: str) -> dict[str, Tensor]:
+    path = _path(name)
+    assert path is not None
+    return load_state(path)
+
+
+def _keep(name: str, values: Mapping[str, Tensor]) -> None:
+    path = _path(name)
+    if path is not None and crew()[0] == 0:
+        save_state(values, path)
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _wrong(name: str, value: Any, way: str) -> FlyweightError:
+    return FlyweightError(f"FlyweightError: LotteryTicket got {name}={value!r}. {way}")
