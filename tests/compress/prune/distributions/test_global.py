@@ -41,6 +41,14 @@ def test_parameters_count_and_not_units():
     assert global_()(pools, saliency, 0.36, None) == [0.3, 0.9]
 
 
+def test_units_count_where_that_is_asked():
+    pools = [PlainPool("wide", torch.full((10,), 90.0)), PlainPool("slim", torch.full((10,), 10.0))]
+    saliency = [torch.arange(10.0) + 5, torch.arange(10.0)]
+    assert global_(of="units")(pools, saliency, 0.4, None) == [0.2, 0.6]
+    with pytest.raises(FlyweightError, match=r"global_ got of='channels'. Choose 'parameters' or 'units'"):
+        global_(of="channels")
+
+
 def test_a_floor_under_every_pool():
     pools, saliency = two([0.1] * 10, [1.0] * 10)
     assert global_(least=0.3)(pools, saliency, 0.5, None) == [0.7, 0.3]

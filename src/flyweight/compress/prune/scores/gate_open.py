@@ -16,7 +16,9 @@ class gate_open:
     """How sure an element is to stay: P(z ≠ 0) of its gate of ``L0Gates``, 1/(1 + α) of ``VariationalDropout``'s noise.
 
     ``reads="weight"`` reads the gates on layers' weights; ``reads="norm"`` those on batch-norm scales, where
-    ``L0Gates(over=outputs())`` puts them, for structures of channels. To be taken before ``Settle``, which ends gates.
+    ``L0Gates(over=outputs())`` puts them, for structures of channels. Gates on inputs tell nothing of the rows that
+    make a channel: they need no Prune, for ``Settle`` masks the columns themselves. To be taken before ``Settle``,
+    which ends gates.
     Raises :class:`UnsupportedError` for a parameter without either.
     Source: Louizos et al., 2018, arXiv:1712.01312, eq. 12; Molchanov et al., 2017, arXiv:1701.05369.
     """
