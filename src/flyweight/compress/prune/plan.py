@@ -168,8 +168,11 @@ class Plan(nn.Module):
         found = {}
         for pool in self.pools:
             for module, parameter, name in pool.reads(self.score.reads):
+                tap = Tap(module, parameter, name)
                 heard: dict[str, Any] = {need: self._told(need, names[name]) for need in self.wants}
-                found[name] = Evidence(name, Tap(module, parameter, name).value(), **heard)
+                if "openness" in self.score.needs:
+                    heard["openness"] = tap.openness()
+                found[name] = Evidence(name, tap.value(), **heard)
         return found
 
     def _told(self, need: str, index: int) -> Tensor:
@@ -181,6 +184,8 @@ class Plan(nn.Module):
     def _forget(self, optimizer: torch.optim.Optimizer) -> None:
         """Zeroes the optimizer's state of what is gone, so that nothing moves it any more."""
         for module, name, mask in self._places:
+            if not parametrize.is_parametrized(module, name):  # a step in between has taken the chain off
+                continue
             parameter = module.parametrizations[name].original  # type: ignore[index, union-attr]
             for value in optimizer.state.get(parameter, {}).values():
                 if isinstance(value, Tensor) and value.shape == mask.keep.shape:

@@ -23,6 +23,7 @@ from flyweight.compress.prune.schedule import Schedule
 from flyweight.compress.prune.schedules.one_shot import one_shot
 from flyweight.compress.prune.scores.magnitude import magnitude
 from flyweight.compress.prune.structures.element import element
+from flyweight.compress.prune.structures.layer import layer
 from flyweight.core.errors import FlyweightError, UnsupportedError
 from flyweight.core.step import Recipe, Step
 from flyweight.core.task import Task
@@ -81,6 +82,8 @@ class Prune(Step):
 
     def replay(self, model: nn.Module, task: Task, state: Mapping[str, Tensor]) -> nn.Module:
         pools = self._pools(model, task)
+        if isinstance(self.structure, layer):
+            self.structure.replayed(pools, state)
         if self.schedule.in_training:
             self._plan(model, pools, [0] * len(pools) if getattr(self.distribution, "measures", False) else None)
         return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,11 +20,16 @@ class Tiles:
 
     A tile counts as kept while any element of it is. Elements that went alone stay away while their tile is kept, and
     come back with a tile that had gone.
+
+    With ``among``, single elements of which each ``among`` that follow one another along the inputs lose alike (of a
+    convolution, that many input channels at one place of the kernel): the saliency is then the rank in that group,
+    those gone lowest, and of equal ranks the score decides.
     """
 
     weight: Weight
     masks: tuple[Mask, ...]
     block: tuple[int, int] = (1, 1)
+    among: int | None = None
 
     round_to = 1
 
@@ -59,7 +65,8 @@ class Tiles:
 
     def saliency(self, scores: Mapping[str, Tensor]) -> Tensor:
         """The sum of its elements' saliency for each tile."""
-        return tile_sums(scores[self.weight.places[0][2]], self.block)
+        elements = scores[self.weight.places[0][2]]
+        return tile_sums(elements if self.among is None else self._ranks(elements, self.among), self.block)
 
     def write(self, keep: Tensor) -> None:
         """Keeps those tiles alone, in every place where the weight stands."""
@@ -68,7 +75,17 @@ class Tiles:
         for mask in self.masks:
             mask.keep.copy_(whole & (mask.keep | back))
 
+    def _ranks(self, scores: Tensor, among: int) -> Tensor:
+        keep = self.masks[0].keep
+        inputs = scores.double().masked_fill(~keep.to(scores.device), -math.inf).movedim(1, -1)
+        groups = inputs.reshape(-1, among)
+        rank = groups.argsort(dim=1, stable=True).argsort(dim=1)
+        # Below 1 in all, so that it only decides between equal ranks.
+        place = groups.reshape(-1).argsort(stable=True).argsort().reshape(groups.shape) / groups.numel()
+        result: Tensor = (rank + place).reshape(inputs.shape).movedim(-1, 1)
+        return result
 
-def tiles(weight: Weight, block: tuple[int, int] = (1, 1)) -> Tiles:
+
+def tiles(weight: Weight, block: tuple[int, int] = (1, 1), among: int | None = None) -> Tiles:
     """The pool of ``weight``'s tiles, its masks put in place."""
-    return Tiles(weight, tuple(mask_of(module, name, block) for module, name, _ in weight.places), block)
+    return Tiles(weight, tuple(mask_of(module, name, block) for module, name, _ in weight.places), block, among)
