@@ -30,7 +30,7 @@ def float_nodes(graph: Graph) -> tuple[str, ...] | None:
     gives goes to a QuantizeLinear; matrix products may give floats. So says the graph; what a runtime makes of it the
     profile tells.
     """
-    types = {node.op_type for node in graph.nodes}
+    types = {node.op_type for node in graph.live}
     if not types & ({"QuantizeLinear", "DequantizeLinear"} | _INTEGER):
         return None
     return tuple(f"{node.op_type} {node.name!r}" for node in floating_nodes(graph))
@@ -39,13 +39,13 @@ def float_nodes(graph: Graph) -> tuple[str, ...] | None:
 def floating_nodes(graph: Graph) -> list[Any]:
     """The nodes that :func:`float_nodes` names: in a float graph, all that compute."""
     readers: dict[str, list[Any]] = defaultdict(list)
-    for node in graph.nodes:
+    for node in graph.live:
         for name in node.input:
             readers[name].append(node)
     codes: set[str] = set()  # tensors that stand for integers
     sums: set[str] = set()  # what an integer operation gives before it is rounded to codes
     found = []
-    for node in graph.nodes:
+    for node in graph.live:
         if node.op_type == "DequantizeLinear":
             codes.update(node.output)
         elif node.op_type not in _EDGES | _INTEGER:
@@ -65,7 +65,7 @@ def floating_nodes(graph: Graph) -> list[Any]:
 def _read(node: Any, graph: Graph) -> list[str]:
     if node.op_type in _WEIGHTED:
         return [n for n in node.input[:2] if n]
-    return [n for n in node.input if n and n not in graph.constants]
+    return [n for n in node.input if n and n not in graph.fixed]
 
 
 def _rounded(node: Any, readers: Mapping[str, list[Any]]) -> bool:

@@ -19,7 +19,7 @@ from flyweight.measure.host import host
 from flyweight.measure.inputs import write_inputs
 from flyweight.measure.latency import Latency, speedup
 from flyweight.measure.macs import macs
-from flyweight.measure.parameters import parameters, weight_bytes, zero_share
+from flyweight.measure.parameters import parameters, place_bytes, weight_bytes, zero_share
 from flyweight.measure.size import gzip_bytes, size_bytes
 
 if TYPE_CHECKING:
@@ -170,6 +170,10 @@ def _counted(path: Path, batch: int) -> _Sheet:
     zeros = zero_share(graph)
     if zeros is not None:
         sheet.detail["zero_share"] = round(zeros, 4)
+    if found.nonzero is not None:
+        sheet.detail["macs_nonzero"] = found.nonzero
+    if where := place_bytes(graph):
+        sheet.detail["place_bytes"] = where
     left = float_nodes(graph)
     if left is not None:
         sheet.detail["float_nodes"] = list(left)

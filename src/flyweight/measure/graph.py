@@ -5,10 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from flyweight.core.errors import ArtifactError
+
+_DRAWN = frozenset(
+    ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
+)
+"""Operations that give something else at each call, whatever they read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +32,27 @@ class Graph:
     def elements(self, name: str) -> int:
         """The elements of a constant."""
         return math.prod(self.constants[name].dims)
+
+    @cached_property
+    def fixed(self) -> frozenset[str]:
+        """The tensors that no input changes: constants, and what nodes make of them. A runtime makes it but once, when
+        it opens the file."""
+        found = set(self.constants)
+        for node in self.nodes:
+            if node.op_type not in _DRAWN and not _inner(node) and all(not n or n in found for n in node.input):
+                found.update(node.output)
+        return frozenset(found)
+
+    @cached_property
+    def live(self) -> tuple[Any, ...]:
+        """The nodes of each call, in order: those that read an input, and those that turn stored integers into
+        weights, which belong to the operation that multiplies by them."""
+        return tuple(n for n in self.nodes if n.op_type == "DequantizeLinear" or not self.fixed.issuperset(n.output))
+
+    @cached_property
+    def makers(self) -> Mapping[str, Any]:
+        """The node that yields each tensor that is not stored."""
+        return {name: node for node in self.nodes for name in node.output}
 
 
 def read_graph(path: Path | str, batch: int = 1) -> Graph:
@@ -75,6 +102,11 @@ def attribute(node: Any, name: str, default: Any = None) -> Any:
     import onnx
 
     return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+def _inner(node: Any) -> bool:
+    """Whether it holds a graph of its own, which may read anything."""
+    return any(a.HasField("g") or len(a.graphs) > 0 for a in node.attribute)
 
 
 def _fix_batch(model: Any, batch: int) -> int:

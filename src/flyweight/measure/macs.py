@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flyweight.measure.graph import Graph, attribute
+from flyweight.measure.stored import nonzero, stored
 
 _FREE = frozenset(
     (
@@ -29,12 +30,15 @@ Rule = Callable[[Any, Sequence[Shape], Shape], int]
 class Macs:
     """``count`` multiply-accumulates an example, None where a shape is unknown (``why`` says of what).
 
-    ``uncounted`` are the types of operation that compute and are not in it, most frequent first.
+    ``nonzero`` are those by a weight that is not zero, as many as are left for kernels that skip zeros (estimated from
+    the weights: no runtime was asked); None where ``count`` is, or weights lie outside the file. ``uncounted`` are the
+    types of operation that compute and are not in it, most frequent first.
     """
 
     count: int | None
     uncounted: tuple[str, ...]
     why: str = ""
+    nonzero: int | None = None
 
 
 def macs(graph: Graph) -> Macs:
@@ -43,11 +47,14 @@ def macs(graph: Graph) -> Macs:
     Convolution: output elements × kernel elements × input channels / groups; transposed: input elements × kernel
     elements × output channels / groups; matrix product: rows × columns × inner size × batch of matrices. Integer forms,
     and operations between QuantizeLinear and DequantizeLinear, count like their float twins. Biases are not counted.
+    Zeros among the weights count: runtimes multiply them as any other number, however the file stores them. What is
+    computed from constants alone, when the file is opened, does not count.
     FLOPs, as ``torch.utils.flop_counter`` has them, are twice this.
     """
-    total = 0
+    total, live = 0, 0.0
+    shares = _Shares(graph)
     uncounted: Counter[str] = Counter()
-    for node in graph.nodes:
+    for node in graph.live:
         if node.op_type not in _RULES:
             uncounted[node.op_type] += node.op_type not in _FREE
             continue
@@ -58,8 +65,34 @@ def macs(graph: Graph) -> Macs:
             why = f"the shape of {unknown[0]!r}, at {node.op_type} {node.name!r}, is unknown"
             return Macs(None, _named(uncounted), why)
         *shapes, output = (graph.shapes[n] for n in names)
-        total += rule(node, shapes, output)
-    return Macs(total // graph.batch, _named(uncounted))
+        count = rule(node, shapes, output)
+        total += count
+        live += count * shares.of(node, places)
+    nonzero = None if math.isnan(live) else round(live / graph.batch)
+    return Macs(total // graph.batch, _named(uncounted), nonzero=nonzero)
+
+
+class _Shares:
+    """The share of nonzero weights among the operands of nodes, each weight read once; NaN where it is not in the
+    file."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._known: dict[str, float] = {}
+
+    def of(self, node: Any, operands: Sequence[int]) -> float:
+        """The share of the node's products in which no stored operand is zero."""
+        return math.prod(self._share(node.input[place]) for place in operands)
+
+    def _share(self, name: str) -> float:
+        if name not in self._known:
+            form = stored(self._graph, name)
+            count = None if form is None else nonzero(self._graph, form.name)
+            if form is None:
+                self._known[name] = 1.0
+            else:
+                self._known[name] = math.nan if count is None else min(1.0, count / max(1, form.elements))
+        return self._known[name]
 
 
 def _named(uncounted: Counter[str]) -> tuple[str, ...]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from flyweight.measure.graph import Graph, attribute
+from flyweight.measure.stored import nonzero, places, stored
 
 _SETTINGS: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"), (1, 2)),
@@ -36,17 +37,28 @@ def parameters(graph: Graph) -> int:
     """The weights and biases stored, each once however often it is used.
 
     Scales, zero-points, shapes, indices and scalars are not counted, so a quantized graph has as many as its
-    float twin. A batch normalization that was not folded counts all four numbers a channel that it stores.
+    float twin. Of a weight whose zeros are left out of the file those that are kept count, and its bitmap does not;
+    zeros that are stored count. A batch normalization that was not folded counts all four numbers a channel that it
+    stores.
     """
     return sum(_count(graph, name) for name in weights(graph))
 
 
 def weight_bytes(graph: Graph) -> int:
     """The bytes of the weights that :func:`parameters` counts; the rest of the file is the graph, scales and names."""
+    return _bytes(graph, weights(graph))
+
+
+def place_bytes(graph: Graph) -> int:
+    """The bytes of the bitmaps that tell where the weights stand of which zeros were left out."""
+    return _bytes(graph, places(graph))
+
+
+def _bytes(graph: Graph, names: Iterable[str]) -> int:
     import onnx
 
     total = 0
-    for name in weights(graph):
+    for name in names:
         kind = graph.constants[name].data_type
         narrow = _NARROW.get(onnx.TensorProto.DataType.Name(kind).removeprefix("U"))
         bits = narrow or 8 * onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize
@@ -57,23 +69,25 @@ def weight_bytes(graph: Graph) -> int:
 def zero_share(graph: Graph) -> float | None:
     """The share of the weights that are 0; None where they lie outside the file, and for a file without any.
 
-    Codes count, and code 0 stands for 0: the zero-points of weights are 0 wherever integer kernels are quick.
+    Zeros that the file leaves out count as those that it stores. Codes count, and code 0 stands for 0: the zero-points
+    of weights are 0 wherever integer kernels are quick.
     """
-    import numpy as np
-    from onnx import TensorProto, numpy_helper
-
-    tensors = [graph.constants[name] for name in weights(graph)]
-    if not tensors or any(t.data_location == TensorProto.EXTERNAL for t in tensors):
+    names = list(weights(graph))
+    sizes = {name: graph.elements(name) for name in names}
+    read = dict.fromkeys(name for node in graph.live for name in node.input if name)
+    found = [form for name in read if (form := stored(graph, name)) is not None]
+    sizes |= {form.name: form.elements for form in found if form.sparse and form.name in sizes}
+    counts = [nonzero(graph, name) for name in names]
+    if not names or None in counts:
         return None
-    arrays = [numpy_helper.to_array(t) for t in tensors]
-    return 1 - sum(int(np.count_nonzero(a)) for a in arrays) / max(1, sum(a.size for a in arrays))
+    return max(0.0, 1 - sum(c for c in counts if c is not None) / max(1, sum(sizes.values())))
 
 
 def weights(graph: Graph) -> Iterator[str]:
     """The names of the constants that are weights, in the order of their first use."""
     import onnx
 
-    seen: set[str] = set()
+    seen: set[str] = set(places(graph))
     for node in graph.nodes:
         for place, name in enumerate(node.input):
             if name in seen or name not in graph.constants or place in _SETTINGS.get(node.op_type, ()):

@@ -12,6 +12,7 @@ from flyweight.numerics.granularity import per_group
 from flyweight.surgery.activation import Requantize
 from flyweight.surgery.chain import attach
 from flyweight.surgery.integer import IntegerLayer
+from flyweight.surgery.mask import Mask, mask_of
 from flyweight.surgery.rescale import Rescale
 
 
@@ -115,3 +116,34 @@ class Named(nn.Module):
 def test_layers_called_by_keyword_are_exported(tiny_task, tmp_path):
     for step in (Quantize(), Quantize(activations=None), Quantize(activations=None, aware=Aware())):
         export_onnx(step(Named().eval(), tiny_task), tiny_task, tmp_path / "model.onnx")
+
+
+def test_what_a_mask_took_away_is_zero_and_does_not_count(tiny_task):
+    model = tiny_task.model
+    keep = torch.rand(model[4].weight.shape, generator=torch.Generator().manual_seed(0)) > 0.6
+    attach(model[4], Mask(keep, (4, 1)))
+    attach(model[9], Mask(torch.arange(4) > 1, (1, 1)), "bias")
+    count = int(keep.sum())
+    told = lower_(copy.deepcopy(model))
+    assert told.weights == {32: 8 * 9 + count + 4 * 64}
+    assert told.blocks == {(4, 1)}, "a bias is no weight"
+    quantized = Quantize(exclude=("0", "9"))(model, tiny_task)
+    told = lower_(quantized)
+    assert told.weights == {8: count, 32: 8 * 9 + 4 * 64}
+    codes = quantized.get_submodule("4").stored.codes8
+    assert torch.equal(codes != 0, keep & (codes != 0))
+    assert (codes != 0).sum() > 0.9 * count
+
+
+def test_codes_that_a_mask_took_away_are_zero_whatever_the_link_stored():
+    class Shifted(Rescale):
+        def stored(self, weight):
+            form = super().stored(weight)
+            return type(form)(form.values + 1)
+
+    layer = nn.Linear(6, 4)
+    attach(layer, Shifted(torch.ones(4)))
+    mask_of(layer).keep = torch.arange(24).reshape(4, 6) % 3 == 0
+    model = nn.Sequential(layer)
+    lower_(model)
+    assert torch.equal(model[0].weight != 0, torch.arange(24).reshape(4, 6) % 3 == 0)

@@ -15,9 +15,11 @@ from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.core.errors import ExportError, StoreError
 from flyweight.deploy.export.onnx import export_onnx
+from flyweight.deploy.parity import check_parity
 from flyweight.models.survey_cnn import survey_cnn
 from flyweight.numerics.granularity import per_group
 from flyweight.surgery.activation import Requantize
+from flyweight.surgery.mask import mask_of
 
 onnx = importlib.import_module("onnx")
 ort = importlib.import_module("onnxruntime")
@@ -186,6 +188,90 @@ def test_the_survey_network_at_full_width_shrinks_as_promised(tiny_task, tmp_pat
     assert found.count("QLinearConv") == 6
     assert found.count("QGemm") == 2
     assert not {"Conv", "Gemm", "Relu"} & set(found)
+
+
+class Pruned(nn.Module):
+    """A grouped convolution, sizes that no block divides, a linear layer used twice, one over sequences."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(1, 60, 3, padding=1, bias=False), nn.BatchNorm2d(60)
+        self.grouped = nn.Conv2d(60, 90, 3, stride=2, padding=1, groups=3)
+        self.twice, self.tokens = nn.Linear(90, 90), nn.Linear(16, 61)
+        self.head = nn.Linear(61, 4)
+
+    def forward(self, x):
+        x = F.relu(self.grouped(F.relu(self.norm(self.stem(x)))))
+        x = F.relu(self.twice(F.relu(self.twice(x.flatten(2).mT))))
+        return self.head(F.relu(self.tokens(x.mT)).mean(1))
+
+
+def pruned(model, ratio, block):
+    """``model``, with random blocks of each weight of many taken away."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.numel() > 500:
+            rows, columns = block
+            mask = mask_of(module, block=block)
+            height, width = mask.keep.flatten(1).shape
+            keep = torch.rand(-(-height // rows), -(-width // columns)) >= ratio
+            keep = keep.repeat_interleave(rows, 0).repeat_interleave(columns, 1)[:height, :width]
+            mask.keep = keep.reshape(mask.keep.shape)
+    return model
+
+
+@pytest.mark.parametrize(("bits", "block"), [(32, (1, 1)), (8, (4, 1)), (4, (1, 1)), (2, (4, 1))], ids=str)
+def test_pruned_models_compute_the_same_from_fewer_bytes(bits, block, tiny_task, tmp_path):
+    whole = Pruned().eval()
+    sparse = pruned(Pruned().eval(), 0.9, block)
+    files, models = [], []
+    for name, model in (("whole", whole), ("sparse", sparse)):
+        models.append(model if bits == 32 else Quantize(bits=bits)(model, tiny_task))
+        files.append(export_onnx(models[-1], tiny_task, tmp_path / f"{name}.onnx"))
+        check_parity(models[-1], files[-1], tiny_task, examples=64)
+    dense, small = (f.path.stat().st_size for f in files)
+    # Small layers stay as they are, and operations take bytes.
+    assert small < {32: 0.2, 8: 0.42, 4: 0.6, 2: 0.8}[bits] * dense
+    assert files[1].bits == bits
+    (note,) = set(files[1].notes) - set(files[0].notes)
+    assert note.endswith(f"which holds the other {block[0]}×{block[1]} blocks and a bitmap")
+    if bits == 32:
+        return
+    opened(files[1], tmp_path / "optimized.onnx")
+    found = operations(tmp_path / "optimized.onnx")
+    opened(files[0], tmp_path / "optimized.onnx")
+    assert sorted(found) == sorted(operations(tmp_path / "optimized.onnx")), "integer kernels, and nothing left to do"
+    assert found.count("QLinearConv") == 2
+
+
+def test_openvino_puts_weights_together_when_it_opens_the_file(tiny_task, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    model = pruned(Pruned().eval(), 0.9, (4, 1))
+    for name, step in (("float", None), ("int8", Quantize())):
+        owned = model if step is None else step(model, tiny_task)
+        artifact = export_onnx(owned, tiny_task, tmp_path / f"{name}.onnx")
+        check_parity(owned, artifact, tiny_task, examples=64, runtime="openvino")
+        compiled = openvino.Core().compile_model(str(artifact.path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        kinds = {str(n.get_rt_info()["layerType"].astype(str)) for n in compiled.get_runtime_model().get_ordered_ops()}
+        assert not kinds & {"ScatterNDUpdate", "NonZero", "StridedSlice", "CumSum", "Gather"}
+
+
+def test_masks_over_few_weights_are_told_and_stored_as_they_are(tiny_task, tmp_path):
+    dense = export_onnx(tiny_task.model, tiny_task, tmp_path / "dense.onnx")
+    mask_of(tiny_task.model[0]).keep[:4] = False
+    artifact = export_onnx(tiny_task.model, tiny_task, tmp_path / "model.onnx")
+    check_parity(tiny_task.model, artifact, tiny_task, examples=64)
+    assert artifact.path.stat().st_size == dense.path.stat().st_size
+    (note,) = artifact.notes
+    assert note.startswith("2 % of the weights are zeros, stored like other numbers: with a bitmap")
+
+
+def test_every_mask_s_parameter_is_stored_as_it_is_masked(tiny_task, tmp_path):
+    model = tiny_task.model
+    for module, name in ((model[1], "weight"), (model[1], "bias"), (model[9], "bias")):
+        mask_of(module, name).keep[::2] = False
+    artifact = export_onnx(model, tiny_task, tmp_path / "model.onnx")
+    check_parity(model, artifact, tiny_task, examples=64)
+    assert "BatchNormalization" not in operations(artifact.path)
 
 
 class Odd(nn.Module):

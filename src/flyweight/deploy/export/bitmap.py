@@ -12,7 +12,7 @@ from flyweight.deploy.export.tiles import Tiles, tiles
 
 _CODES = re.compile(r"(?:^|\.)(codes[2-8])$")
 _WORTH = 0.95
-"""Of the dense bytes: what gets no smaller than this stays as it is, for reading a bitmap takes time."""
+"""Of the dense bytes: what gets no smaller than this stays as it is, for it takes time to read a bitmap."""
 
 _FRAME = 8
 """Bytes that a tensor takes beside its values, its sizes and its name, at least."""
@@ -20,17 +20,14 @@ _FRAME = 8
 
 @dataclass
 class Left:
-    """What :func:`bitmap` left out: ``zeros`` of the ``elements`` of ``weights`` tensors, in ``blocks`` of which sizes.
-
-    ``all_zeros`` and ``all_elements`` are those of every tensor that it looked at.
-    """
+    """What :func:`bitmap` did: of ``elements`` numbers it found ``zeros`` zero, and it left ``left`` of those out, in
+    ``weights`` tensors, which it stored as tiles of the sizes ``blocks``."""
 
     weights: int = 0
     blocks: set[tuple[int, int]] = field(default_factory=set)
+    left: int = 0
     zeros: int = 0
     elements: int = 0
-    all_zeros: int = 0
-    all_elements: int = 0
 
 
 def bitmap(proto: Any, blocks: Iterable[tuple[int, int]] = (), widths: Mapping[int, str] | None = None) -> Left:
@@ -46,7 +43,8 @@ def bitmap(proto: Any, blocks: Iterable[tuple[int, int]] = (), widths: Mapping[i
 
     kinds = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8)
     # The exporter may have stored a weight transposed.
-    sizes = {(1, 1)} | {size for rows, columns in blocks for size in ((rows, columns), (columns, rows))}
+    turned = {(columns, rows): (rows, columns) for rows, columns in blocks}
+    sizes = {(1, 1), *turned, *turned.values()}
     told, writer = Left(), _Writer(proto.graph)
     for tensor in list(proto.graph.initializer):
         if tensor.data_type not in kinds or len(tensor.dims) < 2 or not all(tensor.dims):
@@ -55,19 +53,21 @@ def bitmap(proto: Any, blocks: Iterable[tuple[int, int]] = (), widths: Mapping[i
         codes = _CODES.search(tensor.name)
         bits = int((widths or {}).get(int(codes[1][-1]), "INT8")[3:]) if codes else 8 * weight.itemsize
         zeros = int((weight == 0).sum())
-        told.all_zeros += zeros
-        told.all_elements += weight.size
+        told.zeros += zeros
+        told.elements += weight.size
+        dense = weight.size * bits // 8 + _FRAME + 2 * len(tensor.dims)
+        if (weight.size - zeros) * bits / 8 > _WORTH * dense:
+            continue
         cut = {size: tiles(weight, size) for size in sorted(sizes)}
         best = min(cut, key=lambda size: cut[size].kept.size * bits / 8 + cut[size].bits.size)
         made = writer.piece(weight, cut[best], tensor.name, bits, codes[1] if codes else "")
-        if made.bytes > _WORTH * (weight.size * bits // 8 + _FRAME + 2 * len(tensor.dims)):
+        if made.bytes > _WORTH * dense:
             continue
         proto.graph.initializer.remove(tensor)
         writer.write(made)
         told.weights += 1
-        told.blocks.add(best)
-        told.zeros += zeros
-        told.elements += weight.size
+        told.blocks.add(best if best in turned.values() else turned.get(best, best))
+        told.left += zeros
     writer.close()
     return told
 
@@ -84,7 +84,7 @@ class _Piece:
     @property
     def bytes(self) -> int:
         """The bytes of all, where a later pass packs the values into ``less`` bytes fewer."""
-        return sum(part.ByteSize() + 2 for part in (*self.nodes, *self.tensors, *self.infos)) - self.less
+        return sum(int(part.ByteSize()) + 2 for part in (*self.nodes, *self.tensors, *self.infos)) - self.less
 
 
 class _Writer:
@@ -93,6 +93,7 @@ class _Writer:
     def __init__(self, graph: Any) -> None:
         self._graph, self._nodes = graph, list[Any]()
         taken = {name for node in graph.node for name in (*node.input, *node.output)}
+        taken |= {value.name for value in (*graph.input, *graph.initializer)}
         self._fresh: Iterator[str] = (n for n in (f"z{i}" for i in range(1 << 62)) if n not in taken)
         self._shared, self._used = _shared(), False
 

@@ -81,10 +81,10 @@ def _notes(told: Lowered, widths: dict[int, str]) -> tuple[str, ...]:
 def _zeros(told: Lowered, left: Left) -> tuple[str, ...]:
     if not left.weights and not told.blocks:
         return ()
-    share = _percent(left.all_zeros, left.all_elements) + " of the weights are zeros"
+    share = _percent(left.zeros, left.elements) + " of the weights are zeros"
     if not left.weights:
         return (f"{share}, stored like other numbers: with a bitmap in their place the file would be no smaller",)
-    part = _percent(left.zeros, left.all_zeros)
+    part = _percent(left.left, left.zeros)
     gone = "they are" if part == "100 %" else f"{part} of them are"
     blocks = " and ".join(f"{rows}×{columns}" for rows, columns in sorted(left.blocks))
     return (f"{share}: {gone} left out of the file, which holds the other {blocks} blocks and a bitmap",)

@@ -16,8 +16,8 @@ def slim(proto: Any) -> None:
     The last node of a module, if it is the module's own and not of one inside, is named after it (``features.0``): that
     node yields the module's output. Any other has no name, and all lose their traces. Tensors between nodes get the
     shortest names there are; the graph's inputs keep theirs, its output is ``output`` (of several, ``output_0`` and so
-    on). Doc strings and attributes at their default go; so do recorded shapes, but for those that no runtime could infer
-    (what NonZero finds in constants). Equal constants are kept once.
+    on). Doc strings and attributes at their default go; so do recorded shapes, but for those that no runtime could
+    infer (what NonZero finds in constants). Equal constants are kept once.
     """
     paths = [module_path(node) for node in proto.graph.node]
     last = {inside: index for index, path in enumerate(paths) for inside in _up(path)}
