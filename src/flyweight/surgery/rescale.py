@@ -31,3 +31,8 @@ class Rescale(Link):
     def stored(self, weight: Tensor) -> StoredForm:
         """The product, dense."""
         return Dense(self.forward(weight).detach())
+
+    def narrow(self, kept: dict[int, Tensor]) -> None:
+        """Drops the factors of the output channels that the weight loses; a live factor follows by itself."""
+        if self._live is None and 0 in kept:
+            self.factor = self.factor.index_select(0, kept[0].to(self.factor.device))

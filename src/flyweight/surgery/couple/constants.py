@@ -1,0 +1,110 @@
+"""Sizes that a model's own code holds as numbers, such as ``self.heads`` in a view, and that removal changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from flyweight.surgery.couple.collect import classes_of
+from flyweight.surgery.couple.follow import Followed
+from flyweight.surgery.couple.narrow import Dropped
+from flyweight.surgery.couple.value import Value, core, first, varying
+from flyweight.surgery.coupling import Group
+
+_MOST_TRIES = 64
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A number in an operation of ``module`` (dotted names, innermost first) that has to become ``new``."""
+
+    operation: str
+    modules: tuple[str, ...]
+    old: int
+    new: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An attribute of a module, and what it is to be."""
+
+    module: str
+    name: str
+    value: int
+
+
+def constants(followed: Followed, groups: tuple[Group, ...], dropped: Dropped) -> list[Constant]:
+    """The numbers in the traced operations that no longer fit once ``dropped`` is gone."""
+    gone = {
+        int(root)
+        for group in groups
+        if group.label in dropped and bool(dropped[group.label].any())
+        for root in classes_of(followed, group)[dropped[group.label].cpu()]
+    }
+    found: dict[Constant, None] = {}
+    for node, value in followed.values.items():
+        if node.op == "call_function":
+            for old, new in _changes(followed, node, value, gone):
+                stack = [str(path) for path, _ in node.meta.get("nn_module_stack", {}).values()]
+                name = getattr(node.target, "__name__", str(node.target)).partition(".")[0]
+                found[Constant(name, tuple(reversed(stack or [""])), old, new)] = None
+    return list(found)
+
+
+def _changes(followed: Followed, node: fx.Node, value: Any, gone: set[int]) -> Iterator[tuple[int, int]]:
+    args = [arg for arg in node.args[1:] if not isinstance(arg, fx.Node)]
+    numbers = {n for arg in args for n in (arg if isinstance(arg, tuple | list) else [arg]) if type(n) is int}
+    if not numbers:
+        return
+    values = value if isinstance(value, list) else [value]
+    for out in values:
+        if isinstance(out, Value):
+            for old, new in _sizes(followed, out.labels, gone):
+                if old != new and old in numbers:
+                    yield old, new
+    name = str(node.target)
+    source = followed.values.get(node.args[0]) if isinstance(node.args[0], fx.Node) else None
+    if "group_norm" in name and isinstance(source, Value):
+        groups = node.args[1]
+        assert isinstance(groups, int)
+        for old, new in _sizes(followed, source.labels, gone):
+            if old != new and old == source.shape[1]:
+                yield groups, new * groups // old
+
+
+def _sizes(followed: Followed, labels: Tensor, gone: set[int]) -> Iterator[tuple[int, int]]:
+    roots = followed.trace.classes.of(core(labels))
+    for dim in varying(roots):
+        vector = first(roots, [d for d in range(roots.dim()) if d != dim]).reshape(-1).tolist()
+        yield len(vector), sum(root not in gone for root in vector)
+
+
+def settings(model: nn.Module, wanted: list[Constant]) -> Iterator[tuple[Setting, ...]]:
+    """What attributes to try to set, likeliest first: those of the module whose code holds the constant, then all
+    those of the modules around it, then any choice of the former."""
+    near: dict[Setting, None] = {}
+    far: dict[Setting, None] = {}
+    for constant in wanted:
+        for depth, path in enumerate(constant.modules):
+            mine = [
+                Setting(path, name, constant.new)
+                for name, value in vars(model.get_submodule(path)).items()
+                if type(value) is int and value == constant.old
+            ]
+            far.update(dict.fromkeys(mine))
+            if depth == 0 or not any(s.module in constant.modules[:depth] for s in near):
+                near.update(dict.fromkeys(mine))
+    yield from (tuple(_single(choice)) for choice in (near, far))
+    for number in range(1, min(1 << len(near), _MOST_TRIES) - 1):
+        yield tuple(_single([s for place, s in enumerate(near) if number >> place & 1]))
+
+
+def _single(choice: Any) -> list[Setting]:
+    """One value an attribute: the first that was asked for."""
+    taken: dict[tuple[str, str], Setting] = {}
+    for setting in choice:
+        taken.setdefault((setting.module, setting.name), setting)
+    return list(taken.values())

@@ -1,0 +1,74 @@
+"""A model as the graph of aten operations that torch.export makes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import traceback
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flyweight.core.errors import UnsupportedError
+
+
+def exported(model: nn.Module, example: tuple[Tensor, ...]) -> Any:
+    """``model``'s :class:`torch.export.ExportedProgram`, shapes fixed, layers whole.
+
+    The batch is made two examples where the model takes that: with one alone, a batch could not be told from a
+    dimension that is broadcast. Raises :class:`UnsupportedError` that names the module and the line that failed.
+    """
+    trouble: Exception | None = None
+    with _quiet():
+        for inputs in (_pair(example), example):
+            for strict in (False, True):
+                try:
+                    return torch.export.export(model, inputs, strict=strict)
+                except Exception as error:
+                    trouble = trouble or error
+    assert trouble is not None
+    raise UnsupportedError(_explained(model, trouble)) from trouble
+
+
+def _pair(example: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    sizes = {tensor.shape[0] for tensor in example if tensor.dim()}
+    if len(sizes) != 1 or any(tensor.dim() == 0 for tensor in example):
+        return example
+    if sizes == {1}:
+        return tuple(torch.cat([tensor, tensor]) for tensor in example)
+    return tuple(tensor[:2] for tensor in example)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # nn.TransformerEncoderLayer and nn.MultiheadAttention hide in one operation where their fast path is on.
+    fast = torch.backends.mha.get_fastpath_enabled()
+    log = logging.getLogger("torch.export")
+    level = log.level
+    torch.backends.mha.set_fastpath_enabled(False)
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        log.setLevel(level)
+
+
+def _explained(model: nn.Module, error: Exception) -> str:
+    home = str(Path(torch.__file__).parent)
+    own = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(home)]
+    own = [f for f in own if Path(f.filename) != Path(__file__)]
+    line = f" at {Path(own[-1].filename).name}:{own[-1].lineno} ({own[-1].line})" if own else ""
+    told = [text.strip() for text in str(error).splitlines() if text.strip()]
+    cause = told[0] if told else type(error).__name__
+    return (
+        f"UnsupportedError: the coupled dimensions of {type(model).__name__} cannot be traced, for torch.export fails"
+        f"{line}: {cause.rstrip('.')}. Write that part without branches on the values of tensors, or prune elements "
+        "instead of channels."
+    )

@@ -1,0 +1,125 @@
+"""The structure that removal left, from the shapes of what is kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from flyweight.core.errors import StoreError
+from flyweight.surgery.chain import links
+from flyweight.surgery.couple.narrow import drop_masks_
+from flyweight.surgery.couple.remove import remove_
+from flyweight.surgery.coupling import Coupling, Group
+from flyweight.surgery.mask import Mask
+
+
+def rebuild_(
+    model: nn.Module, coupling: Coupling, state: Mapping[str, Tensor], example: tuple[Tensor, ...]
+) -> nn.Module:
+    """Takes so many units out of each group of ``model`` that its parameters have the shapes of ``state``.
+
+    Which units go does not matter, for the values come from ``state``: the last ones do, after what reads them was set
+    to zero. Masks that ``state`` has not are dropped. Raises :class:`StoreError` where no number of units gives these
+    shapes.
+    """
+    left = _left(coupling, _sizes(model, coupling, state))
+    dropped = {
+        group.label: torch.arange(group.units) >= left[group.label]
+        for group in coupling.groups
+        if left[group.label] < group.units
+    }
+    for group in coupling.groups:
+        if group.label in dropped:
+            _silence(model, group, dropped[group.label])
+    model = remove_(model, coupling, dropped, example)
+    _drop_masks(model, state)
+    return model
+
+
+def _sizes(model: nn.Module, coupling: Coupling, state: Mapping[str, Tensor]) -> dict[tuple[str, int], tuple[int, int]]:
+    """Of each axis that a group touches: how long it is, and how long it shall be."""
+    found: dict[tuple[str, int], tuple[int, int]] = {}
+    for at in (s for group in coupling.groups for s in group.slices):
+        owner, _, leaf = at.name.rpartition(".")
+        module = model.get_submodule(owner)
+        prefix = f"{owner}." if owner else ""
+        names = (at.name, f"{prefix}parametrizations.{leaf}.original")
+        kept = next((state[name] for name in names if name in state), None)
+        if kept is not None:
+            own: Tensor = getattr(module, leaf)
+            found[at.name, at.dim] = own.shape[at.dim], kept.shape[at.dim]
+    return found
+
+
+def _left(coupling: Coupling, sizes: dict[tuple[str, int], tuple[int, int]]) -> dict[str, int]:
+    """How many units of each group stay: each axis loses the sum of what its groups lose."""
+    parts: dict[tuple[str, int], dict[str, int]] = {}
+    for group in coupling.groups:
+        for at in group.slices:
+            parts.setdefault((at.name, at.dim), {})[group.label] = at.indices.shape[1]
+    lost: dict[str, int] = {}
+    units = {group.label: group.units for group in coupling.groups}
+    changed = True
+    while changed:
+        changed = False
+        for axis, (old, new) in sizes.items():
+            open_ = [label for label in parts[axis] if label not in lost]
+            rest = old - new - sum(lost[label] * each for label, each in parts[axis].items() if label in lost)
+            if rest == 0:
+                settled = dict.fromkeys(open_, 0)
+            elif len(open_) == 1 and rest % parts[axis][open_[0]] == 0:
+                settled = {open_[0]: rest // parts[axis][open_[0]]}
+            elif len(open_) > 1 and rest > 0:
+                continue
+            else:
+                raise StoreError(_misfit(axis, old, new))
+            for label, count in settled.items():
+                if not 0 <= count < units[label]:
+                    raise StoreError(_misfit(axis, old, new))
+            lost.update(settled)
+            changed |= bool(settled)
+    unknown = [label for label in units if label not in lost]
+    if unknown:
+        axis = next(axis for axis in sizes if unknown[0] in parts[axis])
+        raise StoreError(_misfit(axis, *sizes[axis]))
+    return {label: units[label] - lost[label] for label in units}
+
+
+def _silence(model: nn.Module, group: Group, drop: Tensor) -> None:
+    """Sets what reads the units to zero, under its chain."""
+    for at in group.slices:
+        if at.role == "input":
+            owner, _, leaf = at.name.rpartition(".")
+            module: Any = model.get_submodule(owner)
+            if parametrize.is_parametrized(module, leaf):
+                module, leaf = module.parametrizations[leaf], "original"
+            with torch.no_grad():
+                tensor: Tensor = getattr(module, leaf)
+                tensor.index_fill_(at.dim, at.indices[drop].reshape(-1).to(tensor.device), 0.0)
+
+
+def _drop_masks(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    for name, module in list(model.named_modules()):
+        if not parametrize.is_parametrized(module):
+            continue
+        prefix = f"{name}." if name else ""
+        for leaf in list(module.parametrizations):  # type: ignore[arg-type]
+            chain = links(module, leaf)
+            masks = [link for link in chain if isinstance(link, Mask)]
+            if f"{prefix}parametrizations.{leaf}.original" not in state:
+                drop_masks_(module, leaf, masks)
+                continue
+            here = f"{prefix}parametrizations.{leaf}."
+            places = {key[len(here) :].partition(".")[0] for key in state if key.startswith(here) and ".keep" in key}
+            drop_masks_(module, leaf, masks[len(places) :])
+
+
+def _misfit(axis: tuple[str, int], old: int, new: int) -> str:
+    return (
+        f"StoreError: {axis[0]!r} has {old} indices along dimension {axis[1]}, and the kept values have {new}: no units "
+        "that can go make up for that. Was the model's code changed? Use another --out, or delete the folder's steps/."
+    )

@@ -1,0 +1,146 @@
+"""Taking units out of a model for good."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from flyweight.core.errors import ShapeError, UnsupportedError, unknown_name
+from flyweight.surgery.couple.attention import free_heads_
+from flyweight.surgery.couple.constants import Constant, Setting, constants, settings
+from flyweight.surgery.couple.follow import follow
+from flyweight.surgery.couple.narrow import Dropped, narrow_
+from flyweight.surgery.coupling import Coupling, Group
+from flyweight.surgery.modes import evaluated
+
+TOLERANCE = 1e-4
+"""Relative to the largest output: sums of fewer terms are rounded otherwise."""
+
+
+def remove_(model: nn.Module, coupling: Coupling, dropped: Dropped, example: tuple[Tensor, ...]) -> nn.Module:
+    """Takes the units ``dropped`` (group's label → bool ``(units,)``) out of ``model``, which is returned.
+
+    Parameters, buffers and what their chains hold are cut, and layers are told their new sizes; where the model's own
+    code holds a size (``self.heads``), that attribute of its module is set. Of what the model computes on ``example``
+    nothing changes, by more than :data:`TOLERANCE` of the largest output: that is tried on a copy first, and where it
+    fails :class:`UnsupportedError` names the group and ``model`` is as it was.
+    """
+    groups = _chosen(coupling, dropped)
+    if not groups:
+        return model
+    wanted = _outputs(model, example)
+    found = _settings(model, groups, dropped, example, wanted)
+    if found is None:
+        raise UnsupportedError(_refusal(model, groups, dropped, example, wanted))
+    return _cut(model, groups, dropped, found)
+
+
+def _chosen(coupling: Coupling, dropped: Dropped) -> tuple[Group, ...]:
+    known = {group.label: group for group in coupling.groups}
+    for label, drop in dropped.items():
+        if label not in known:
+            raise unknown_name("group of coupled units", label, known)
+        units = known[label].units
+        if drop.dtype != torch.bool or tuple(drop.shape) != (units,):
+            raise ShapeError(
+                f"ShapeError: group {label!r} has {units} units, and what to drop of it is {drop.dtype} of shape "
+                f"{tuple(drop.shape)}. Give a bool for each unit."
+            )
+        if bool(drop.all()):
+            raise UnsupportedError(
+                f"UnsupportedError: all {units} units of group {label!r} would go, and nothing would be left of the "
+                "layer. Keep one at least."
+            )
+    return tuple(group for group in coupling.groups if group.label in dropped and bool(dropped[group.label].any()))
+
+
+def _settings(
+    model: nn.Module, groups: tuple[Group, ...], dropped: Dropped, example: tuple[Tensor, ...], wanted: list[Tensor]
+) -> tuple[Setting, ...] | None:
+    """The attributes to set so that the smaller model computes the same; None where none do."""
+    for choice in _choices(model, groups, dropped, example):
+        smaller = _cut(copy.deepcopy(model), groups, dropped, choice)
+        if _difference(smaller, example, wanted) is None:
+            return choice
+    return None
+
+
+def _choices(
+    model: nn.Module, groups: tuple[Group, ...], dropped: Dropped, example: tuple[Tensor, ...]
+) -> Iterator[tuple[Setting, ...]]:
+    heads = any(group.kind == "head" for group in groups)
+    if not heads:
+        yield ()
+    changed = constants(follow(model, example), groups, dropped)
+    if not isinstance(model, fx.GraphModule):  # its code holds numbers, not the attributes of modules
+        yield from settings(model, changed)
+    if heads:
+        yield ()
+
+
+def _cut(model: nn.Module, groups: tuple[Group, ...], dropped: Dropped, choice: Sequence[Setting]) -> nn.Module:
+    free_heads_(model, groups, dropped)
+    narrow_(model, groups, dropped)
+    for setting in choice:
+        setattr(model.get_submodule(setting.module), setting.name, setting.value)
+    return model
+
+
+def _outputs(model: nn.Module, example: tuple[Tensor, ...]) -> list[Tensor]:
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with evaluated(model), torch.no_grad():
+        out = model(*(t.to(device) for t in example))
+    return [t for t in pytree.tree_leaves(out) if isinstance(t, Tensor)]
+
+
+def _difference(model: nn.Module, example: tuple[Tensor, ...], wanted: list[Tensor]) -> str | None:
+    """In what the outputs of ``model`` are not ``wanted``, or None."""
+    try:
+        got = _outputs(model, example)
+    except Exception as error:
+        return f"it cannot run any more: {(str(error).splitlines() or [type(error).__name__])[0].rstrip('.')}"
+    for mine, his in zip(got, wanted, strict=True):
+        if mine.shape != his.shape:
+            return f"an output of shape {tuple(his.shape)} becomes {tuple(mine.shape)}"
+        if not mine.numel():
+            continue
+        error = (mine.double() - his.double()).abs().max().item()
+        scale = his.double().abs().max().item()
+        if not error <= TOLERANCE * scale + 1e-12:
+            return f"its outputs change by {error / max(scale, 1e-12):.2g} of their largest"
+    return None
+
+
+def _refusal(
+    model: nn.Module, groups: tuple[Group, ...], dropped: Dropped, example: tuple[Tensor, ...], wanted: list[Tensor]
+) -> str:
+    """Names the first group that cannot go alone, and why."""
+    name, why, changed = groups[0].label, "", list[Constant]()
+    for group in groups:
+        if _settings(model, (group,), dropped, example, wanted) is None:
+            told = _difference(_cut(copy.deepcopy(model), (group,), dropped, ()), example, wanted)
+            name, why = group.label, told or ""
+            changed = constants(follow(model, example), (group,), dropped)
+            break
+    else:
+        why = _difference(_cut(copy.deepcopy(model), groups, dropped, ()), example, wanted) or ""
+    held: Any = next(iter(changed), None)
+    place = (
+        ""
+        if held is None
+        else (
+            f" {held.operation} in {held.modules[0] or 'its forward'!r} holds the size {held.old}, which had to become "
+            f"{held.new}."
+        )
+    )
+    way = (
+        "Remove before Quantize, which writes sizes into its graph."
+        if isinstance(model, fx.GraphModule)
+        else "Take that size from the tensor's shape, or from an attribute of the module, or exclude the layer."
+    )
+    return f"UnsupportedError: units of {name!r} cannot be removed from {type(model).__name__}, for {why}.{place} {way}"
