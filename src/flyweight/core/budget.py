@@ -51,9 +51,18 @@ class Budget:
 
 
 def closest(points: Iterable[Point], budgets: Iterable[Budget]) -> str:
-    """One sentence on which of ``points`` came closest to ``budgets``, for the error that none meets them."""
+    """One sentence on which of ``points`` came closest to ``budgets``, for the error that none meets them.
+
+    A candidate that was measured untrained counts where it breaks them: that is why it was not trained.
+    """
     wanted = tuple(budgets)
-    ready = [p for p in points if p.failure is None and p.quality is not None]
+
+    def counts(point: Point) -> bool:
+        if point.failure is None:
+            return point.quality is not None
+        return 0 < sum(b.excess(point) for b in wanted) < float("inf")
+
+    ready = [p for p in points if counts(p)]
     if not ready:
         return "no candidate was finished, so none came close"
     best = min(ready, key=lambda p: sum(b.excess(p) for b in wanted))
@@ -61,4 +70,4 @@ def closest(points: Iterable[Point], budgets: Iterable[Budget]) -> str:
         f"{b.field}={best.value(b.field):g}" if best.value(b.field) is not None else f"{b.field} not measured"
         for b in wanted
     )
-    return f"closest came {best.label!r} with {told}"
+    return f"closest came {best.label!r} with {told}" + ("" if best.failure is None else " (not trained)")

@@ -14,15 +14,20 @@ from flyweight.core.key import recipe_keys
 from flyweight.core.point import Point
 from flyweight.core.step import Recipe, Step
 from flyweight.core.task import Task
+from flyweight.search.sketch import Sketch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A recipe with a short ``label`` for people; the ``baseline`` is what the others are compared with."""
+    """A recipe with a short ``label`` for people; the ``baseline`` is what the others are compared with.
+
+    One with a ``sketch`` is only measured, untrained (:func:`~flyweight.search.sketch.sketched`).
+    """
 
     label: str
     recipe: Recipe
     baseline: bool = False
+    sketch: Sketch | None = None
 
     def key(self, task: Task) -> str:
         """The key of the finished recipe on ``task``: the id of the point that it becomes."""
@@ -55,7 +60,8 @@ class Strategy(Protocol):
     """Proposes candidates, best first: a frozen callable dataclass, or any function.
 
     A strategy that learns from results is a generator: ``point = yield candidate``. One that does not may return
-    any iterable of candidates.
+    any iterable of candidates. Where it has a method ``check(task, terms)``, that is called before anything is trained,
+    and raises what can be known to be wrong.
     """
 
     def __call__(self, task: Task, terms: Terms) -> Iterable[Candidate] | Generator[Candidate, Point, None]: ...

@@ -28,6 +28,7 @@ from flyweight.search.clock import Clock, TimeUp, seconds
 from flyweight.search.conclude import conclude
 from flyweight.search.evaluate import Evaluator
 from flyweight.search.free import free
+from flyweight.search.sketch import sketched
 from flyweight.search.spare import spared
 from flyweight.search.survey import survey
 from flyweight.search.validate import validate
@@ -81,12 +82,15 @@ def optimize(
             "a Train step under torchrun."
         )
     clock = Clock(seconds(timeout))
+    chosen = strategy if strategy is not None else survey(seed=seed)
+    check = getattr(chosen, "check", None)
+    if check is not None:
+        check(task, Terms(folder=Path(out), budgets=wanted, max_drop=max_drop))
     runtime_name(runtime)  # an unknown one is told before the folder is made
     find_counter(meter=meter)  # and so is a meter that cannot be read
     store = Store(out)
     _claim(store, task, runtime)
     evaluator = Evaluator(task, store, runtime, threads, meter=meter)
-    chosen = strategy if strategy is not None else survey(seed=seed)
     terms = Terms(folder=store.folder, budgets=wanted, max_drop=max_drop)
     started, ended = _now(), "finished"
     base = plain(task, seed)
@@ -155,7 +159,10 @@ def _search(
                 candidate = candidates.send(result)
             except StopIteration:
                 return True
-            result = spared(evaluator, candidate, budgets) or evaluator(candidate)
+            if candidate.sketch is not None:
+                result = sketched(evaluator, candidate)
+            else:
+                result = spared(evaluator, candidate, budgets) or evaluator(candidate)
             watch(result)
     return False
 

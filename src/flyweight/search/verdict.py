@@ -31,15 +31,20 @@ def verdict(frontier: Frontier, budgets: Sequence[Budget] = (), max_drop: float 
         return min(met, key=lambda p: (p.value("size_bytes") or float("inf"), -_quality(p)))
     if met:
         return max(met, key=_quality)
-    raise BudgetError(_unmet(ready, near, budgets, floor, max_drop))
+    raise BudgetError(_unmet(frontier.points, ready, near, budgets, floor, max_drop))
 
 
 def _unmet(
-    ready: list[Point], near: list[Point], budgets: Sequence[Budget], floor: float | None, max_drop: float | None
+    points: Sequence[Point],
+    ready: list[Point],
+    near: list[Point],
+    budgets: Sequence[Budget],
+    floor: float | None,
+    max_drop: float | None,
 ) -> str:
     wanted = " and ".join(map(str, budgets))
     if floor is None or max_drop is None:
-        return f"BudgetError: no model meets {wanted}; {closest(ready, budgets)}. {_way(bool(ready))}"
+        return f"BudgetError: no model meets {wanted}; {closest(points, budgets)}. {_way(bool(ready))}"
     message = (
         f"BudgetError: no model meets {wanted} and keeps a quality of {floor:.4g} (the baseline's less "
         f"{max_drop:g}); of those that keep the quality, {closest(near, budgets)}"
