@@ -116,8 +116,8 @@ def _gradients(model: nn.Module, taps: Sequence[Tap], task: Task, data: Iterable
             )
         if not bool(torch.isfinite(loss)):
             raise TrainingError(
-                f"TrainingError: the loss is {float(loss)} on the calibration set, so no gradient can be read. "
-                "Is the model trained, and are the inputs finite?"
+                f"TrainingError: the loss is {float(loss.detach())} on the calibration set, so no gradient can be "
+                "read. Is the model trained, and are the inputs finite?"
             )
         places = [t for tap in taps for t in tap.tensors]
         found = iter(torch.autograd.grad(loss, places, allow_unused=True) if places else ())

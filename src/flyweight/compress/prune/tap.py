@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 
 from flyweight.core.errors import UnsupportedError
 from flyweight.surgery.chain import MASK, Link
+from flyweight.surgery.modes import evaluated
 
 
 class Tap:
@@ -36,7 +37,7 @@ class Tap:
     @property
     def links(self) -> list[nn.Module]:
         """All parametrizations of the weight, first to last."""
-        return list(self.module.parametrizations[self.name]) if self._chained else []  # type: ignore[index]
+        return list(self._chain) if self._chained else []
 
     @property
     def behind(self) -> list[nn.Module]:
@@ -50,8 +51,7 @@ class Tap:
         """What the optimizer would train."""
         if not self._chained:
             return [getattr(self.module, self.name)]
-        chain: Any = self.module.parametrizations
-        return [p for n, p in chain[self.name].named_parameters(recurse=False) if n.startswith("original")]
+        return [p for n, p in self._chain.named_parameters(recurse=False) if n.startswith("original")]
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -64,13 +64,14 @@ class Tap:
 
     @torch.no_grad()
     def value(self) -> Tensor:
-        """The weight at this place, in its own dtype."""
-        weight: Tensor = getattr(self.module, self.name)
-        if self._chained and self.behind:
-            chain, late = self.links, self.behind
-            first = self.module.parametrizations[self.name]  # type: ignore[index]
-            weight = first.original  # type: ignore[union-attr]
-            for link in chain[: len(chain) - len(late)]:
+        """The weight at this place as evaluation has it, in its own dtype."""
+        if not self._chained:
+            weight: Tensor = getattr(self.module, self.name)
+            return weight.detach().clone()
+        chain, late = self.links, self.behind
+        with evaluated(self._chain):
+            weight = self._chain.original if late else getattr(self.module, self.name)
+            for link in chain[: len(chain) - len(late)] if late else ():
                 weight = link(weight)
         return weight.detach().clone()
 
@@ -78,14 +79,21 @@ class Tap:
     def openness(self) -> Tensor | None:
         """How sure the gates and noise of the chain are to keep each element, in the weight's shape; None without."""
         sure: Tensor | None = None
-        if self._chained and self.parameters:
-            weight: Tensor = self.parameters[0]
+        if not self._chained or not all(isinstance(link, Link) for link in self.links):
+            return None
+        with evaluated(self._chain):
+            weight: Tensor = self._chain.original
             for link in self.links[: len(self.links) - len(self.behind)]:
-                told = link.openness(weight) if isinstance(link, Link) else None
+                told = link.openness(weight)  # type: ignore[operator]
                 if told is not None:
                     sure = told if sure is None else sure * told
                 weight = link(weight)
-        return None if sure is None else sure.detach()
+        return sure
+
+    @property
+    def _chain(self) -> Any:
+        chain: Any = self.module.parametrizations
+        return chain[self.name]
 
     def __enter__(self) -> Self:
         if self._chained and self.behind:

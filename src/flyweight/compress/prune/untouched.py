@@ -23,16 +23,13 @@ def untouched(model: nn.Module, wanted: Iterable[nn.Parameter] = ()) -> Iterator
     hearing = [module for module in model.modules() if isinstance(module, Mask) and module.hears]
     # cuDNN has no backward pass for a recurrent layer in evaluation mode; torch's own has.
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
-    fast = torch.backends.mha.get_fastpath_enabled()
-    with (
-        preserved(device),
-        evaluated(model),
-        torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled and not recurrent),
-    ):
+    library, fast = torch.backends.cudnn.enabled, torch.backends.mha.get_fastpath_enabled()
+    with preserved(device), evaluated(model):
         try:
             reseed("evidence")
             # Attention's fast path does not call the layers inside.
             torch.backends.mha.set_fastpath_enabled(False)
+            torch.backends.cudnn.enabled = library and not recurrent
             for mask in hearing:
                 mask.hears = False
             for parameter, _ in asked:
@@ -40,6 +37,7 @@ def untouched(model: nn.Module, wanted: Iterable[nn.Parameter] = ()) -> Iterator
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
+            torch.backends.cudnn.enabled = library
             for mask in hearing:
                 mask.hears = True
             for parameter, before in asked:
