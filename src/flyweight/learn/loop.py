@@ -89,6 +89,9 @@ class Loop:
                     loss = loss * weight
                 (loss if self.scaler is None else self.scaler.scale(loss)).backward()
             total = loss.detach() if total is None else total + loss.detach()
+        scale = None
+        if self.listeners and self.scaler is not None and total is not None:
+            scale = self.scaler.scale(torch.ones_like(total))  # of this step: the scaler's update below changes it
         clip = self.train.optimizer.clip
         if clip is not None:
             if self.scaler is not None:
@@ -103,7 +106,7 @@ class Loop:
         if total is not None:
             self.losses.append(total)
         if self.listeners:
-            progress = Progress(done + 1, self.total, self.optimizer)
+            progress = Progress(done + 1, self.total, self.optimizer, scale)
             for after_step in self.listeners:
                 after_step(progress)
 

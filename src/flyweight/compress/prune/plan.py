@@ -88,7 +88,7 @@ class Plan(nn.Module):
         schedule = self.schedule
         calendar = Calendar.of(schedule.begin, schedule.end, schedule.every, progress.total)
         with torch.no_grad():
-            self._hear(calendar, progress.step)
+            self._hear(calendar, progress)
             if calendar.due(progress.step):
                 self._update(calendar, progress)
         if progress.step >= calendar.stop:
@@ -110,13 +110,15 @@ class Plan(nn.Module):
             if not hears:
                 mask.take_heard()
 
-    def _hear(self, calendar: Calendar, step: int) -> None:
-        wanted = self._wanted(calendar, step)
+    def _hear(self, calendar: Calendar, progress: Progress) -> None:
+        wanted = self._wanted(calendar, progress.step)
         for index, (mask, _) in enumerate(self._ears):
             weight, gradient = mask.at, mask.take_heard()
             if not wanted:
                 continue
             gradient = torch.zeros_like(mask.keep, dtype=torch.float32) if gradient is None else gradient.float()
+            if progress.scale is not None:
+                gradient = gradient / progress.scale
             if torch.distributed.is_available() and torch.distributed.is_initialized():
                 torch.distributed.all_reduce(gradient)
                 gradient /= torch.distributed.get_world_size()
