@@ -3,6 +3,10 @@
 import copy
 import dataclasses
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,6 +28,7 @@ from flyweight.core.errors import TrainingError
 from flyweight.core.recipe import run
 from flyweight.core.store import Store
 from flyweight.core.task import Splits, Task
+from flyweight.core.weights import load_state
 from flyweight.learn.feed import Feed
 from flyweight.learn.fit import Fit
 from flyweight.learn.optimizers import adam, sgd
@@ -284,28 +289,31 @@ def test_a_killed_run_goes_on_bit_for_bit(rule, tmp_path):
     assert all(value.equal(loaded.state_dict()[name]) for name, value in whole.state_dict().items())
 
 
-def step_by_hand(model, optimizer, number, total=20, loss=1.0, skip=False):
+def step_by_hand(model, optimizer, number, scale=1.0, skip=False):
     """One step on chance data; ``skip`` leaves out the optimizer's part, as a scaler does after an overflow."""
     optimizer.zero_grad()
-    (model(torch.randn(8, 64, generator=torch.Generator().manual_seed(number))).square().mean() * loss).backward()
+    x = torch.randn(8, 64, generator=torch.Generator().manual_seed(number))
+    (model(x).square().mean() * scale).backward()
     if not skip:
         optimizer.step()
     for module in list(model.modules()):
         if isinstance(module, Regrowth):
-            module.after_step(Progress(number, total, optimizer))
+            module.after_step(Progress(number, 20, optimizer, torch.tensor(scale)))
 
 
-def test_a_factor_of_the_loss_changes_no_choice():
-    """What fp16 does to gradients; the optimizer sees them unscaled there, and here stands still."""
-    start = Regrow(0.8, rigl(every=2), uniform())(mlp(64, 24, 4), small(mlp(64, 4)))
+@pytest.mark.parametrize("rule", [rigl(every=2), snfs(every=3)], ids=lambda rule: type(rule).__name__)
+def test_half_precisions_scale_changes_no_choice(rule):
+    """The scale changes on the way; the optimizer sees gradients unscaled there, and here stands still."""
+    start = Regrow(0.8, rule, uniform())(mlp(64, 24, 16, 4), small(mlp(64, 4)))
     found = []
-    for scale in (1.0, 65536.0):
+    for scales in ((1.0,) * 7, (65536.0, 65536.0, 4.0, 4.0, 4.0, 2.0**20, 1.0)):
         model = copy.deepcopy(start)
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-30)
-        for number in range(1, 6):
-            step_by_hand(model, optimizer, number, loss=scale)
+        for number, scale in enumerate(scales, 1):
+            step_by_hand(model, optimizer, number, scale=scale)
         found.append(torch.cat([mask.keep.flatten() for mask in masks(model).values()]))
     assert found[0].equal(found[1])
+    assert not found[0].equal(torch.cat([mask.keep.flatten() for mask in masks(start).values()]))
 
 
 def test_an_update_waits_where_a_gradient_is_no_number():
@@ -318,7 +326,7 @@ def test_an_update_waits_where_a_gradient_is_no_number():
 
     for number in (1, 2):
         step_by_hand(model, optimizer, number)
-    step_by_hand(model, optimizer, 3, loss=math.inf, skip=True)
+    step_by_hand(model, optimizer, 3, scale=math.inf, skip=True)
     assert not moved()
     assert all(mask.hears for mask in masks(model).values())
     step_by_hand(model, optimizer, 4)
@@ -332,7 +340,7 @@ def test_momentum_leaves_out_what_is_no_number():
     plan = next(m for m in model.modules() if isinstance(m, Regrowth))
     step_by_hand(model, optimizer, 1)
     before = plan.mean0.clone()
-    step_by_hand(model, optimizer, 2, loss=math.inf, skip=True)
+    step_by_hand(model, optimizer, 2, scale=math.inf, skip=True)
     assert plan.mean0.equal(before)
     assert before.abs().sum() > 0
 
@@ -355,3 +363,22 @@ def test_a_training_in_which_nothing_would_move_is_an_error():
     said = r"rigl\(every=100.*would change no mask: the training has 6 steps.*before step 4\.5\. Give every=1 or so"
     with pytest.raises(TrainingError, match=said):
         Train(epochs=1, batch_size=8).edit(model, task)
+
+
+@pytest.mark.slow
+def test_two_processes_choose_as_one(tmp_path):
+    script, environment = str(Path(__file__).with_name("crew.py")), {**os.environ, "OMP_NUM_THREADS": "1"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for command, name in (([sys.executable], "one"), (torchrun, "two")):
+        ended = subprocess.run(
+            [*command, script, str(tmp_path / name)], env=environment, capture_output=True, text=True
+        )
+        assert ended.returncode == 0, ended.stderr[-3000:]
+    alone, first, second = (load_state(tmp_path / name) for name in ("one-0", "two-0", "two-1"))
+    assert alone.keys() == first.keys()
+    for name, value in first.items():
+        assert value.equal(second[name]), f"the processes disagree on {name}"
+        if name.endswith("keep"):
+            assert value.equal(alone[name]), f"two processes chose otherwise than one for {name}"
+        elif value.is_floating_point():
+            torch.testing.assert_close(value, alone[name])

@@ -26,9 +26,9 @@ class Regrowth(nn.Module):
 
     Dense gradients are heard in the steps alone that the rule asks for, summed over the pieces of a step
     (accumulation), and averaged over processes, so that all of them choose alike. They come as the backward pass makes
-    them: unclipped, and with fp16 times the loss's scale. Either is one factor for all weights, so no order hangs on
-    it; an exponential mean that spans a change of the scale weighs its steps unequally, but all weights alike. Where a
-    step's gradient holds NaN or infinity (fp16 skips such a step), an update waits for the next step, and a mean stays.
+    them, unclipped: a clip is one factor for all weights, on which no order hangs. fp16's scale is taken out, since an
+    exponential mean may span a change of it. Where a step's gradient holds NaN or infinity (fp16 skips such a step), an
+    update waits for the next step, and a mean stays.
 
     ``pools`` are weights under masks. This module becomes a child of every such mask; it refers back to them by a
     tuple, for registered sub-modules would make a circle. A weight that is frozen keeps its mask.
@@ -64,7 +64,7 @@ class Regrowth(nn.Module):
                 "static() if the masks shall stay."
             )
         if self.rule.memory:
-            self._remember(self.rule.memory)
+            self._remember(self.rule.memory, progress)
         if self._due:
             self._set(due=not self._update(progress, end))
         if not self._due:
@@ -99,13 +99,14 @@ class Regrowth(nn.Module):
             if not hears:
                 mask.take_heard()
 
-    def _heard(self) -> list[Tensor]:
+    def _heard(self, progress: Progress) -> list[Tensor]:
         """The dense gradient of each weight, over all its places and averaged over processes; zero where none came."""
         found = []
         for pool in self._pools:
             parts = [gate.take_heard() for gate in pool.gates if isinstance(gate, Mask)]
             heard = [part for part in parts if part is not None]
-            found.append(torch.stack(heard).sum(0) if heard else torch.zeros_like(weight_of(pool)))
+            gradient = torch.stack(heard).sum(0) if heard else torch.zeros_like(weight_of(pool))
+            found.append(gradient if progress.scale is None else gradient / progress.scale)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             found = [gradient.contiguous() for gradient in found]
             for gradient in found:
@@ -114,28 +115,28 @@ class Regrowth(nn.Module):
         return found
 
     @torch.no_grad()
-    def _remember(self, memory: float) -> None:
+    def _remember(self, memory: float, progress: Progress) -> None:
         """m ← β·m + (1 − β)·g, but for what is no number."""
-        for number, gradient in enumerate(self._heard()):
+        for number, gradient in enumerate(self._heard(progress)):
             mean = getattr(self, f"mean{number}")
             mean = torch.zeros_like(gradient) if mean is None else mean
             # No branch: whether all is finite is known on the device alone.
             moved = torch.where(gradient.isfinite().all(), memory * mean + (1 - memory) * gradient, mean)
             setattr(self, f"mean{number}", moved)
 
-    def _asked_for(self) -> list[Tensor] | None:
+    def _asked_for(self, progress: Progress) -> list[Tensor] | None:
         """What the rule wants to see of each weight's gradient; None where that is no number."""
         if self.rule.memory is None:
             return [torch.zeros_like(weight_of(pool)) for pool in self._pools]
         if self.rule.memory:
             return [getattr(self, f"mean{number}") for number in range(len(self._pools))]
-        heard = self._heard()
+        heard = self._heard(progress)
         return heard if bool(torch.stack([gradient.isfinite().all() for gradient in heard]).all()) else None
 
     @torch.no_grad()
     def _update(self, progress: Progress, end: float) -> bool:
         """Drops and grows; False where it has to wait."""
-        gradients = self._asked_for()
+        gradients = self._asked_for(progress)
         if gradients is None:
             return False
         pairs = zip(self._pools, gradients, strict=True)
