@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flyweight.deploy.export.tiles import tiles
@@ -20,6 +20,7 @@ def whole(cut, tile, shape):
     return matrix[: cut.size[0], : cut.size[1]].reshape(shape)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(1, 9), min_size=2, max_size=4),
     st.tuples(st.integers(1, 5), st.integers(1, 5)),
