@@ -1,0 +1,199 @@
+"""How much each layer loses, so that a measured budget is kept at the least damage."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from flyweight.compress.prune.cut import Judged, counts, judged
+from flyweight.compress.prune.damage import damage_of
+from flyweight.compress.prune.distributions.earliest import ascending
+from flyweight.compress.prune.distributions.fixed import fixed
+from flyweight.compress.prune.evidence import Evidence
+from flyweight.compress.prune.gather import gather
+from flyweight.compress.prune.pool import Pool, strongest
+from flyweight.compress.prune.prune import Prune
+from flyweight.compress.prune.remove import Remove
+from flyweight.core.errors import BudgetError, FlyweightError
+from flyweight.core.step import Recipe
+from flyweight.core.task import Task
+from flyweight.search.least_damage import least_damage
+
+Price = Callable[[Sequence[nn.Module]], Sequence[float]]
+"""What models cost, in the order given: :class:`~flyweight.search.priced.priced` measures their files."""
+
+RATIOS = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875)
+
+REMOVED: Recipe = (Remove(),)
+"""What is priced, where nothing else is said: the model without the units that went."""
+
+_ROUNDS = 12
+"""Corrections of the sum of savings until the whole model keeps the limit."""
+
+_NEAR = 0.99
+"""A price from here to the limit is near enough."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What was measured of one pool: the fractions of its units ``lost``, and what each ``saves`` and ``hurts``."""
+
+    name: str
+    lost: tuple[float, ...]
+    saves: tuple[float, ...]
+    hurts: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Allocation:
+    """The step ``prune`` that keeps the limit, the ``price`` of what it leaves, and the table it was chosen from."""
+
+    prune: Prune
+    price: float
+    layers: tuple[Layer, ...]
+
+
+def allocate(
+    model: nn.Module,
+    task: Task,
+    price: Price,
+    limit: float,
+    prune: Prune,
+    *,
+    then: Recipe = REMOVED,
+    ratios: Sequence[float] = RATIOS,
+) -> Allocation:
+    """Finds for each layer the ratio at which ``model`` costs at most ``limit`` and the loss rises least.
+
+    ``prune`` says score and structure, and what is excluded; ratio and distribution are what is found. Each pool (a
+    layer, or layers that are coupled) alone loses each of ``ratios`` of its units, and two things are measured: the
+    rise of the loss on the calibration set, and the price of what the steps ``then`` make of it. One ratio a pool is
+    chosen such that the savings suffice and the damages add up to the least
+    (:func:`~flyweight.search.least_damage.least_damage`). Savings do not quite add up, for a layer reads what another
+    makes: so the whole is priced, and what is needed is corrected, until the limit is kept.
+
+    ``model`` is left as it was; pools × ratios models are priced, those of a pool together with the model itself, to
+    whose pace they are related. Raises :class:`BudgetError` where not even the largest ratios keep the limit.
+    """
+    if not ratios or list(ratios) != sorted(set(ratios)) or not 0 < ratios[0] <= ratios[-1] < 1:
+        raise FlyweightError(
+            f"FlyweightError: allocate got ratios={tuple(ratios)!r}. Give fractions above 0 and below 1 that rise, as "
+            "in (0.25, 0.5, 0.75)."
+        )
+    return _Shop(copy.deepcopy(model), task, price, prune, then).find(limit, ratios)
+
+
+@dataclass
+class _Shop:
+    """A model under masks, and what its variants cost."""
+
+    model: nn.Module
+    task: Task
+    price: Price
+    prune: Prune
+    then: Recipe
+    pace: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        pools = self.prune.structure(self.model, self.task, self.prune.exclude)
+        self.found: Judged = judged(pools, self.prune.score, self._evidence)
+        self.whole = self._variant({})
+
+    def find(self, limit: float, ratios: Sequence[float]) -> Allocation:
+        layers = self._table(ratios)
+        whole = statistics.median(self.pace)
+        options = [[(0.0, 0.0), *zip(one.saves, one.hurts, strict=True)] for one in layers]
+        most = sum(max(saving for saving, _ in choices) for choices in options)
+        low, high = 0.0, math.inf
+        need, best, seen = whole - limit, None, set()
+        for _ in range(_ROUNDS):
+            picked = least_damage(options, min(need, most)) or []
+            if tuple(picked) in seen:
+                break
+            seen.add(tuple(picked))
+            cost = self._cost(self._counts(layers, picked))
+            hurt = sum(choices[place][1] for choices, place in zip(options, picked, strict=True))
+            if cost <= limit:
+                high = need
+                if best is None or hurt < best[0]:
+                    best = hurt, cost, picked
+                if cost >= _NEAR * limit or need <= 0:
+                    break
+            else:
+                low = need
+                if need >= most:
+                    raise BudgetError(self._unmet(limit, cost, ratios[-1]))
+            reached = max(whole - cost, 1e-9 * whole)
+            need = (low + high) / 2 if high < math.inf else min(most, max(1.02, (whole - limit) / reached) * need)
+        if best is None:
+            raise BudgetError(self._unmet(limit, cost, ratios[-1]))
+        return Allocation(self._step(self._counts(layers, best[2])), best[1], tuple(layers))
+
+    def _evidence(self, pool: Pool) -> Mapping[str, Evidence]:
+        return gather(self.model, pool.reads(self.prune.score.reads), self.prune.score.needs, self.task)
+
+    def _table(self, ratios: Sequence[float]) -> list[Layer]:
+        damage = damage_of(self.model, self.task, self.found)
+        layers = []
+        for index, pool in enumerate(self.found.pools):
+            units = len(pool.kept)
+            kept = list(dict.fromkeys(k for r in ratios if (k := counts([pool], [r])[0]) < units))
+            whole, *prices = self._prices([{index: count} for count in kept])
+            lost = [1 - count / units for count in kept]
+            # A rise below nothing is chance's, and would be paid for by every layer that is cut for its sake.
+            hurts = [max(0.0, damage(pool, share)) for share in lost]
+            layers.append(Layer(pool.name, tuple(lost), tuple(whole - p for p in prices), tuple(hurts)))
+        return layers
+
+    def _counts(self, layers: Sequence[Layer], picked: Sequence[int]) -> dict[int, int]:
+        """How many units each pool that loses some keeps."""
+        units = [len(pool.kept) for pool in self.found.pools]
+        chosen = enumerate(zip(layers, picked, strict=True))
+        return {i: round(units[i] * (1 - one.lost[place - 1])) for i, (one, place) in chosen if place}
+
+    def _cost(self, kept: Mapping[int, int]) -> float:
+        return self._prices([kept])[1]
+
+    def _prices(self, variants: Sequence[Mapping[int, int]]) -> list[float]:
+        """What the whole model and the variants cost, all related to the whole model's pace."""
+        found = [float(p) for p in self.price([self.whole, *map(self._variant, variants)])]
+        if any(not math.isfinite(p) or p <= 0 for p in found):
+            raise FlyweightError(
+                f"FlyweightError: allocate was told the prices {found}. A price is above 0 and finite."
+            )
+        self.pace.append(found[0])
+        scale = statistics.median(self.pace) / found[0]
+        return [scale * p for p in found]
+
+    def _variant(self, kept: Mapping[int, int]) -> nn.Module:
+        model, pools = copy.deepcopy((self.model, list(self.found.pools)))
+        for index, count in kept.items():
+            pools[index].write(strongest(self.found.saliency[index], count))
+        for step in self.then:
+            model = step.edit(model, self.task)
+        return model.eval()
+
+    def _step(self, kept: Mapping[int, int]) -> Prune:
+        """The step that leaves ``kept``."""
+        gone, total, shares = 0.0, 0.0, []
+        for index, (pool, saliency) in enumerate(zip(self.found.pools, self.found.saliency, strict=True)):
+            costs: Tensor = pool.parameters.double()[ascending(saliency).to(pool.parameters.device)]
+            lost = len(costs) - kept.get(index, len(costs))
+            gone, total = gone + float(costs[:lost].sum()), total + float(costs.sum())
+            shares.append((pool.name, lost / len(costs)))
+        if not gone:
+            return dataclasses.replace(self.prune, ratio=0.0)
+        told = tuple((name, share) for name, share in shares if share)
+        return dataclasses.replace(self.prune, ratio=gone / total, distribution=fixed(told))
+
+    def _unmet(self, limit: float, cost: float, most: float) -> str:
+        return (
+            f"BudgetError: no allocation costs {limit:g} or less; with {most:.3g} of every layer's units gone it costs "
+            f"{cost:.4g}. Allow more, give larger ratios, or exclude less."
+        )
