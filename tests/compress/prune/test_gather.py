@@ -90,6 +90,28 @@ def test_the_model_is_left_as_it_was(tiny_task, chained):
     copy.deepcopy(model)
 
 
+class Counts(nn.Module):
+    """A layer that keeps count in evaluation too, and draws."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("passes", torch.zeros(()))
+        self.layer = nn.Linear(64, 4)
+
+    def forward(self, x):
+        self.passes += 1
+        return self.layer(x.flatten(1) + torch.randn(64))
+
+
+def test_buffers_of_any_kind_come_back_and_chance_is_the_same(tiny_task):
+    model = Counts()
+    one = gather(model, layers(model), ("gradient",), tiny_task)
+    assert float(model.passes) == 0
+    torch.randn(3)
+    two = gather(model, layers(model), ("gradient",), tiny_task)
+    assert torch.equal(one["layer.weight"].gradient, two["layer.weight"].gradient)
+
+
 def test_twice_is_the_same(residual_task):
     one, two = (gather(residual_task.model, layers(residual_task.model), PASSED, residual_task) for _ in range(2))
     assert all(torch.equal(getattr(one[n], need), getattr(two[n], need)) for n in one for need in PASSED)

@@ -28,6 +28,14 @@ def test_normalised_pools_are_compared_by_their_own_measure():
     assert global_(normalize="l2")(pools, one, 0.5, None) == global_()(pools, lengths, 0.5, None)
 
 
+def test_the_mean_is_that_of_a_pools_own_units_that_are_left():
+    # By their means 1 and 10 all are equal; −∞ marks what is gone, and goes first.
+    pools, saliency = two([1.0, 1.0, -torch.inf, -torch.inf], [10.0] * 16)
+    assert global_(normalize="mean")(pools, saliency, 0.55, None) == [0.5, 9 / 16]
+    assert global_(normalize="mean")(pools, saliency, 0.6, None) == [0.5, 10 / 16]
+    assert global_(normalize="mean")(pools, saliency, 0.65, None) == [0.75, 10 / 16]
+
+
 def test_a_pool_of_zeros_has_no_size_and_goes_first():
     pools, saliency = two([0.0] * 4, [1.0, 2.0, 3.0, 4.0])
     for normalize in ("none", "mean", "l2"):
