@@ -42,6 +42,7 @@ class layer:
     def __call__(self, model: nn.Module, task: Task, exclude: Sequence[str]) -> list[Pool]:
         gated = {name: module for name, module in model.named_modules() if isinstance(module, Skip)}
         named = matching(model, self.blocks)
+        named = {name for name in named if not within(name.rpartition(".")[0], named)}  # a glob's * goes into parts too
         left_alone = matching(model, exclude)
         wanted = named if self.blocks else _candidates(model)
         passable = _passable(model, task, {name for name in wanted if name not in gated})

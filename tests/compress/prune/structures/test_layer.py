@@ -1,0 +1,119 @@
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import tiny
+from flyweight.compress.prune.prune import Prune
+from flyweight.compress.prune.schedules.cubic import cubic
+from flyweight.compress.prune.scores.taylor import taylor
+from flyweight.compress.prune.structures.layer import layer
+from flyweight.compress.quantize.quantize import Quantize
+from flyweight.core.errors import UnsupportedError
+from flyweight.core.recipe import run
+from flyweight.learn.train import Train
+from flyweight.surgery.skip import Skip
+from flyweight.testing.check_step import check_step
+from nets import plain_task
+
+
+class Block(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)), nn.ReLU()
+        )
+
+    def forward(self, x):
+        return F.relu(x + self.body(x))
+
+
+def network():
+    return nn.Sequential(
+        *(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Sequential(*(Block(8) for _ in range(4)))),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, tiny.CLASSES)),
+    )
+
+
+@pytest.fixture(scope="module")
+def task():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return dataclasses.replace(tiny.task(), model=tiny.taught(network(), 3), family=None)
+
+
+def skips(model):
+    return {name: module.kept for name, module in model.named_modules() if isinstance(module, Skip)}
+
+
+def test_residual_blocks_are_found_and_the_least_are_passed_by(task):
+    with torch.no_grad():
+        task.model[2][1].body[0][0].weight.mul_(0.01)
+        task.model[2][3].body[0][0].weight.mul_(0.01)
+    pruned = Prune(0.5, structure=layer())(task.model, task)
+    assert skips(pruned) == {"2.0": True, "2.1": False, "2.2": True, "2.3": False}
+    x = task.data.select.tensors[0]
+    left = nn.Sequential(*(part for name, part in task.model[2].named_children() if name in "02"))
+    plain = nn.Sequential(task.model[0], nn.ReLU(), left, *task.model[3:])
+    assert torch.equal(pruned(x), plain(x))
+
+
+def test_the_contract(task):
+    step = Prune(0.75, taylor(), layer(("2.*",)))
+    check_step(step, task, identity=dataclasses.replace(step, ratio=0.0), promises="macs")
+
+
+def test_what_follows_traces_the_layers_that_are_kept(task):
+    check_step(Quantize(), task, after=(Prune(0.5, structure=layer()),))
+
+
+def test_in_training(task):
+    step = Prune(0.5, structure=layer(), schedule=cubic(every=0.2))
+    check_step(Train(epochs=1), task, after=(step,))
+    trained = run([step, Train(epochs=1)], task.model, task)
+    assert list(skips(trained).values()).count(False) == 2
+    with pytest.raises(UnsupportedError, match="a training has yet to decide whether this layer stays"):
+        run([step, Quantize()], task.model, task)
+
+
+def test_one_layer_always_stays_and_what_is_excluded_does(task):
+    assert list(skips(Prune(0.99, structure=layer())(task.model, task)).values()).count(True) == 1
+    pruned = Prune(0.99, structure=layer(), exclude=("2.0", "2.2"))(task.model, task)
+    assert set(skips(pruned)) == {"2.1", "2.3"}
+    again = Prune(0.5, structure=layer())(Prune(0.5, structure=layer())(task.model, task), task)
+    assert list(skips(again).values()).count(False) == 2
+
+
+def test_what_cannot_be_passed_by_is_refused(task, tiny_task):
+    with pytest.raises(
+        UnsupportedError, match="Sequential has 0 layers that their input can pass by, and one always stays. They are"
+    ):
+        Prune(0.5, structure=layer())(tiny_task.model, tiny_task)
+    with pytest.raises(UnsupportedError, match=r"layer\(blocks=\('3', '0'\)\) can't pass '0' by: it isn't called"):
+        Prune(0.5, structure=layer(("3", "0")))(task.model, task)
+
+
+def test_a_module_that_is_called_twice_is_no_such_layer():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = nn.ModuleList(Inner() for _ in range(3))
+
+        def forward(self, x):
+            for block in (*self.blocks, self.blocks[0]):
+                x = block(x)
+            return x
+
+    class Inner(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return x + self.fc(x)
+
+    model = Twice()
+    pruned = Prune(0.5, structure=layer())(model, plain_task(model))
+    assert set(skips(pruned)) == {"blocks.1", "blocks.2"}
