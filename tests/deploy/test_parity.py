@@ -195,3 +195,17 @@ def test_ties_are_right_either_way() -> None:
     assert _top1(wanted, torch.tensor([[0.9, 1.0, 0.0], [0.0, 2.0, 1.0]])) == 1
     assert _top1(wanted, torch.tensor([[0.9, 1.0, 1.1], [0.0, 2.0, 1.0]])) == 0.5
     assert _top1(wanted[:, :1], wanted[:, :1]) is None
+
+
+@pytest.mark.parametrize("activations", [8, 6])
+def test_a_plain_chain_of_integer_layers_is_simulated_bit_for_bit(tmp_path: Path, activations: int) -> None:
+    """Every value lies where the runtime puts it, those half-way between two codes too."""
+    torch.manual_seed(5)
+    model = nn.Sequential(
+        nn.Conv2d(1, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 24, 3, padding=1, groups=2), nn.ReLU6(),
+        nn.MaxPool2d(2), nn.Conv2d(24, 32, 3), nn.Flatten(), nn.Linear(128, 16), nn.ReLU(), nn.Linear(16, 4),
+    )  # fmt: skip
+    task = dataclasses.replace(tiny.task(), model=model)
+    integer = Quantize(activations=activations)(model, task)
+    told = check_parity(integer, export_onnx(integer, task, tmp_path / "chain.onnx"), task)
+    assert told["equal_share"] == 1.0

@@ -56,9 +56,9 @@ class IntegerLayer(nn.Module):
                 f"{', '.join(kind.__name__ for kind in LAYERS)}. Exclude the layer."
             )
         self.layer, self.norm, self.freeze = layer, norm, freeze
-        self._source: tuple[Requantize | None] = (
-            None,
-        )  # in a tuple, for an nn.Module attribute would become a sub-module
+        # In tuples, for an nn.Module attribute would become a sub-module.
+        self._source: tuple[Requantize | None] = (None,)
+        self._target: tuple[Requantize | None] = (None,)
         self.register_buffer("live", torch.tensor(norm is not None, dtype=torch.uint8))
         self._live = norm is not None
         if norm is not None:
@@ -72,9 +72,9 @@ class IntegerLayer(nn.Module):
         """What rounds the input."""
         return self._source[0]
 
-    def attach(self, source: Requantize) -> None:
-        """Names what rounds the input."""
-        self._source = (source,)
+    def attach(self, source: Requantize, target: Requantize | None = None) -> None:
+        """Names what rounds the input, and what rounds the output next, but for a ReLU between, where that is one."""
+        self._source, self._target = (source,), (target,)
 
     def factor(self) -> Tensor:
         """γ / √(σ² + ε), one an output channel."""
@@ -126,7 +126,10 @@ class IntegerLayer(nn.Module):
         """The layer's output, and that of its batch-norm where it has one."""
         if self.norm is None or not self._live or not self.training:
             weight: Any = self.layer.weight
-            return self._apply_layer(input, weight, self.bias(_one_each(self.link[0].latest)))
+            scale = _one_each(self.link[0].latest)
+            if self.source is not None and self.source.rounds and not torch.is_grad_enabled():
+                return self._in_codes(input, weight, scale)
+            return self._apply_layer(input, weight, self.bias(scale))
         factor = self.factor()
         factor = torch.where(factor.abs() < _FACTOR_FLOOR, torch.full_like(factor, _FACTOR_FLOOR), factor)
         product = self._apply_layer(input, self.layer.weight, None)  # type: ignore[arg-type]
@@ -142,6 +145,25 @@ class IntegerLayer(nn.Module):
             self._live = False
             self.live.zero_()
 
+    def _in_codes(self, x: Tensor, weight: Tensor, weight_scale: Tensor) -> Tensor:
+        """The same in the runtime's order: whole numbers are summed, exactly, then scaled once to the output's grid.
+
+        Sums of scaled values would differ in the last bit, and a value that lies between two codes go the other way;
+        the layers behind make more of it.
+        """
+        assert self.source is not None
+        target = self._target[0]
+        step = self.source.scale * weight_scale
+        bias = self.float_bias()
+        codes = None if bias is None else (bias.float() / step).round().to(x.dtype)
+        total = self._apply_layer(
+            (x / self.source.scale).round(), (weight / _along(weight_scale, weight.dim(), 0)).round(), codes
+        )
+        dim = total.dim() - 1 if isinstance(self.layer, nn.Linear) else 1
+        if target is None or not target.rounds:
+            return total * _along(step, total.dim(), dim)
+        return (total * _along(step / target.scale, total.dim(), dim)).round() * target.scale
+
     def _apply_layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         layer: Any = self.layer
         if isinstance(layer, nn.Linear):
@@ -156,3 +178,7 @@ class IntegerLayer(nn.Module):
 
 def _one_each(scale: Tensor) -> Tensor:
     return scale.reshape(-1) if scale.numel() > 1 else scale.reshape(())
+
+
+def _along(scale: Tensor, dims: int, dim: int) -> Tensor:
+    return scale if scale.dim() == 0 else scale.reshape([-1 if d == dim else 1 for d in range(dims)])

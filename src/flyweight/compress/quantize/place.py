@@ -29,13 +29,16 @@ _STILL = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 _STILL_METHODS = {"contiguous"}
 
 
-def place_(graph: fx.GraphModule, task: Task, new: Callable[[], Requantize]) -> dict[str, Requantize]:
+def place_(
+    graph: fx.GraphModule, task: Task, new: Callable[[], Requantize]
+) -> dict[str, tuple[Requantize, Requantize | None]]:
     """Puts :class:`Requantize` modules, made by ``new``, on the edges of ``graph`` that are integers in the runtime.
 
     Those are: each input of a convolution or linear layer that is an :class:`IntegerLayer`; what it gives, after its
     ReLU; both operands and the result (after its ReLU) of an addition, product or concatenation that meets such a
     tensor, and the result of an average over one. Max-pooling, ReLU and reshapes keep the grid of their input. Every
-    other operation stays float. Returns for the name of each integer layer what its input goes through.
+    other operation stays float. Returns for the name of each integer layer what its input goes through, and its output,
+    where every call of it is followed by the same.
     """
     return _Placement(graph, task, new).run()
 
@@ -48,9 +51,9 @@ class _Placement:
         self.grids: dict[fx.Node, str] = {}
         self.rounded: dict[fx.Node, fx.Node] = {}
         self.shared: dict[str, str] = {}
-        self.sources: dict[str, Requantize] = {}
+        self.sources: dict[str, tuple[Requantize, Requantize | None]] = {}
 
-    def run(self) -> dict[str, Requantize]:
+    def run(self) -> dict[str, tuple[Requantize, Requantize | None]]:
         calls: dict[Any, int] = {}
         for node in self.graph.nodes:
             self._place_keywords(node)
@@ -93,17 +96,19 @@ class _Placement:
         else:
             name = self._on_grid(node.args[0], node)
         source: Any = self.module.get_submodule(name)
-        self.sources[str(node.target)] = source
-        self._emit(node)
+        target: Any = self.module.get_submodule(self._emit(node))
+        self.sources[str(node.target)] = (source, None if several else target)
 
-    def _emit(self, node: fx.Node) -> None:
-        """Rounds what ``node`` gives, after the ReLU that alone reads it."""
+    def _emit(self, node: fx.Node) -> str:
+        """Rounds what ``node`` gives, after the ReLU that alone reads it, and returns the name of what does."""
         tail = node
         if len(node.users) == 1:
             (user,) = node.users
             if self._is_relu(user):
                 tail = user
-        self._after(tail, self._add(_label(node)))
+        name = self._add(_label(node))
+        self._after(tail, name)
+        return name
 
     def _on_grid(self, source: Any, user: fx.Node) -> str:
         """Sees to it that ``user`` reads ``source`` rounded, and returns the name of what rounds it."""

@@ -84,8 +84,8 @@ class Quantize(Step):
             if name in norms:
                 replace_(graph, norms[name], nn.Identity())
         _drop_identities(graph)
-        for name, source in place_(graph, task, self._activation).items():
-            layers[name].attach(source)
+        for name, grids in place_(graph, task, self._activation).items():
+            layers[name].attach(*grids)
         graph.delete_all_unused_submodules()
         graph.to(next(model.parameters()).device)
         return graph
