@@ -27,11 +27,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from shrink_and_improve_table import summarise  # (a sibling: the benchmark folder is no package)
 
 ARMS = ("plain", "distilled", "augmented", "augmented+distilled")
+TRIED = ((4.0, 1.0), (4.0, 0.25), (2.0, 1.0), (8.0, 0.25))
+"""(temperature, weight of the labels) that ``--tune`` tries at the greatest width, to choose on select."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One cell: a network of one width, arm and seed; its float and int8 files are measured together."""
+    """One cell: a network of one width, arm and seed; its float and int8 files are measured together.
+
+    The arm ``"teacher"`` trains the teacher of that seed, and yields no row.
+    """
 
     width: float
     arm: str
@@ -44,7 +49,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """What all cells share: the task, the one schedule, and the teacher."""
+    """What all cells share: the task, the one schedule, and the teachers.
+
+    ``grow`` is the teachers' width: of the survey's own network, or, where ``depth`` is given, k of a WRN-depth-k.
+    With ``views`` above 0, augmented students learn from that many augmented copies of the training set, made once, so
+    that the teachers are asked once; epochs count passes over the set itself, whatever the copies.
+    """
 
     task: str
     epochs: int
@@ -53,9 +63,13 @@ class Plan:
     lr: float
     grow: float
     teachers: int
-    temperature: float
     decay: float
     out: str
+    depth: int = 0
+    teacher_epochs: int = 0
+    views: int = 0
+    temperature: float = 4.0
+    hard: float = 1.0
 
     def recipe(self, job: Job, task: Any) -> tuple[Any, ...]:
         """The float recipe of ``job``."""
@@ -72,14 +86,23 @@ class Plan:
             train = replace(train, augment=())
         if "distilled" not in job.arm:
             return train
-        teachers = tuple(self.teacher(seed, task) for seed in range(self.teachers))
-        return replace(train, loss=distilled(temperature=self.temperature, teachers=teachers))
+        if self.views and train.augment:
+            train = replace(train, augment=(), epochs=max(1, round(epochs / self.views)))
+        return replace(train, loss=distilled(temperature=self.temperature, hard=self.hard))
 
     def teacher(self, seed: int, task: Any) -> tuple[Any, ...]:
-        """One teacher: the grown network, augmented; the cell of that width and seed, where the grid has it."""
-        from flyweight import Resize
+        """One teacher, always augmented."""
+        from flyweight import Build, Resize, sgd
+        from flyweight.learn.augment.erase import erase
+        from flyweight.models.wide_resnet import wide_resnet
 
-        return (Resize(self.grow, seed=seed), self.plain(self.grow, seed, task, self.epochs, self.lr))
+        train = self.plain(self.grow, seed, task, self.teacher_epochs or self.epochs, self.lr)
+        if not self.depth:
+            return (Resize(self.grow, seed=seed), train)
+        optimizer = sgd(lr=0.1, weight_decay=5e-4, warmup=0.02)
+        settings = (("depth", self.depth), ("widen", self.grow))
+        train = replace(train, optimizer=optimizer, augment=(*task.augment, erase()))
+        return (Build(wide_resnet, settings, seed), train)
 
     def plain(self, width: float, seed: int, task: Any, epochs: int, lr: float) -> Any:
         """The one schedule, with the survey's augmentation: random erasing for the largest networks alone."""
@@ -97,6 +120,57 @@ class Plan:
         tune = self.train(job, task, self.tune_epochs, self.lr / 10)
         return (*self.recipe(job, task), Quantize(bits=8, aware=Aware()), tune)
 
+    def prepared(self, job: Job, task: Any, store: Any) -> Any:
+        """The task that ``job`` learns: with its teachers, and its views of the data."""
+        from flyweight import run
+        from flyweight.core.recipe import Ensemble
+
+        if "distilled" not in job.arm:
+            return task
+        taught = [run(self.teacher(seed, task), task.model, task, store).eval() for seed in range(self.teachers)]
+        teacher = Ensemble(taught).requires_grad_(False)
+        if self.views and "augmented" in job.arm:
+            task = seen(self, task, job.width >= 1)
+        return replace(task, teacher=teacher)
+
+
+def seen(plan: Plan, task: Any, erased: bool) -> Any:
+    """``task`` with ``plan.views`` augmented copies of its training set in the place of it, made once for all cells."""
+    import fcntl
+
+    from torch.utils.data import TensorDataset
+
+    from flyweight.core.weights import load_state, save_state
+
+    named = hashlib.sha256(repr((task.name, plan.views, task.augment, erased)).encode()).hexdigest()[:8]
+    path = Path(f"{plan.out}-views") / f"{named}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            save_state(_views(plan, task, erased), path)
+    state = load_state(path)
+    return replace(task, data=replace(task.data, train=TensorDataset(state["inputs"], state["labels"])))
+
+
+def _views(plan: Plan, task: Any, erased: bool) -> dict[str, Any]:
+    import torch
+
+    from flyweight.learn.augment.erase import erase
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    inputs, labels = task.data.train.tensors
+    augment = tuple(a for a in task.augment if erased or not isinstance(a, erase))
+    torch.manual_seed(0)
+    copies = []
+    for _ in range(plan.views):
+        for start in range(0, len(inputs), 5000):
+            changed = inputs[start : start + 5000].to(device)
+            for one in augment:
+                changed = one(changed)
+            copies.append(changed.cpu())
+    return {"inputs": torch.cat(copies), "labels": labels.repeat(plan.views)}
+
 
 def cell(plan: Plan, job: Job) -> list[dict[str, Any]]:
     """The rows of one cell: float and int8."""
@@ -107,12 +181,17 @@ def cell(plan: Plan, job: Job) -> list[dict[str, Any]]:
     from flyweight.deploy.score import score
 
     task, store = load_task(plan.task), Store(plan.out)
+    if job.arm == "teacher":
+        start = time.time()
+        model = run(plan.teacher(job.seed, task), task.model, task, store).eval()
+        return [{**asdict(job), "select": _quality(model, task), "train_s": round(time.time() - start, 1)}]
+    learnt = plan.prepared(job, task, store)
     rows = []
     for bits, recipe in ((32, plan.recipe(job, task)), (8, plan.quantized(job, task))):
         start = time.time()
-        model = run(recipe, task.model, task, store)
+        model = run(recipe, task.model, learnt, store)
         trained = time.time()
-        artifact = export_onnx(model, task, Path(plan.out) / "models" / f"{job.name}-{bits}.onnx")
+        artifact = export_onnx(model, task, Path(plan.out) / "models" / f"{_named(plan, job)}-{bits}.onnx")
         parity = check_parity(model, artifact, task)
         session = open_artifact(artifact.path)
         rows.append(
@@ -130,6 +209,18 @@ def cell(plan: Plan, job: Job) -> list[dict[str, Any]]:
     return rows
 
 
+def _quality(model: Any, task: Any) -> float:
+    import torch
+
+    from flyweight.core.task import batches
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device)
+    with torch.no_grad():
+        value = task.quality(lambda *x: model(*(t.to(device) for t in x)).cpu(), batches(task.data.select))
+    return float(value)
+
+
 def _start(counter: Any, gpus: int) -> None:
     with counter.get_lock():
         index = counter.value
@@ -142,44 +233,58 @@ def _start(counter: Any, gpus: int) -> None:
     torch.set_num_threads(1 if gpus else (os.cpu_count() or 1))
 
 
-def _work(given: tuple[Plan, Job]) -> tuple[Job, list[dict[str, Any]], str | None]:
-    plan, job = given
+def _work(pair: tuple[Plan, Job]) -> tuple[tuple[Plan, Job], list[dict[str, Any]], str | None]:
     try:
-        return job, cell(plan, job), None
+        return pair, cell(*pair), None
     except Exception as error:
-        return job, [], f"{type(error).__name__}: {error}\n{traceback.format_exc(limit=4)}"
+        return pair, [], f"{type(error).__name__}: {error}\n{traceback.format_exc(limit=4)}"
 
 
-def execute(plan: Plan, jobs: list[Job], workers: int, deadline: float) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Rows of every job, kept ones read back; and what could not be run, with the reason."""
+def _named(plan: Plan, job: Job) -> str:
+    """A cell's name; how it was taught is a part of it."""
+    return f"{job.name}-T{plan.temperature:g}-h{plan.hard:g}" if "distilled" in job.arm else job.name
+
+
+def execute(
+    todo: list[tuple[Plan, Job]], workers: int, deadline: float
+) -> tuple[list[tuple[Plan, dict[str, Any]]], dict[str, str]]:
+    """The rows of every job, each with its plan, kept ones read back; and what could not be run, with the reason."""
     from flyweight.core.atomic import read_json, write_json
 
-    # Beside the store, which wants its folder to itself; named by the plan, so that rows of another are not taken.
-    named = hashlib.sha256(json.dumps(asdict(plan), sort_keys=True).encode()).hexdigest()[:8]
-    folder = Path(f"{plan.out}-rows-{named}")
-    kept = {job: folder / f"{job.name}.json" for job in jobs}
-    rows: list[dict[str, Any]] = [r for path in kept.values() if path.exists() for r in read_json(path)]
-    todo = [job for job in jobs if not kept[job].exists()]
-    missing = {job.name: "not started: out of time" for job in todo}
+    kept = {pair: _rows_folder(pair[0]) / f"{_named(*pair)}.json" for pair in todo}
+    rows = [(pair[0], r) for pair, path in kept.items() if path.exists() for r in read_json(path)]
+    todo = [pair for pair in todo if not kept[pair].exists()]
+    missing = {_named(*pair): "not started: out of time" for pair in todo}
     counter = multiprocessing.get_context("spawn").Value("i", 0)
-    gpus = _gpus()
-    with multiprocessing.get_context("spawn").Pool(workers, _start, (counter, gpus)) as pool:
-        results = pool.imap_unordered(_work, [(plan, job) for job in todo])
+    with multiprocessing.get_context("spawn").Pool(min(workers, max(1, len(todo))), _start, (counter, _gpus())) as pool:
+        results = pool.imap_unordered(_work, todo)
         for _ in todo:
             try:
-                job, found, failure = results.next(timeout=max(1.0, deadline - time.time()))
+                (plan, job), found, failure = results.next(timeout=max(1.0, deadline - time.time()))
             except multiprocessing.TimeoutError:
                 pool.terminate()
                 break
             if failure is None:
-                write_json(kept[job], found)
-                rows += found
-                del missing[job.name]
+                write_json(kept[plan, job], found)
+                rows += [(plan, row) for row in found]
+                del missing[_named(plan, job)]
             else:
-                missing[job.name] = failure
-            told = failure or ", ".join(f"{r['bits']}b {100 * r['report']:.2f}% {r['size_bytes']} B" for r in found)
-            print(f"[{time.strftime('%H:%M:%S')}] {job.name}: {told}", file=sys.stderr, flush=True)
+                missing[_named(plan, job)] = failure
+            told = failure or ", ".join(_told(row) for row in found)
+            print(f"[{time.strftime('%H:%M:%S')}] {_named(plan, job)}: {told}", file=sys.stderr, flush=True)
     return rows, missing
+
+
+def _rows_folder(plan: Plan) -> Path:
+    """Beside the store, which wants its folder to itself; named by the plan, so that rows of another are not taken."""
+    told = {k: v for k, v in asdict(plan).items() if k not in ("temperature", "hard")}
+    return Path(f"{plan.out}-rows-{hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]}")
+
+
+def _told(row: dict[str, Any]) -> str:
+    """What is shown while it runs: select, for the report split is for the table alone."""
+    size = f", {row['size_bytes']} B" if "size_bytes" in row else ""
+    return f"{row.get('bits', 32)}b select {100 * row['select']:.2f}%{size} ({row['train_s']:g} s)"
 
 
 def _gpus() -> int:
@@ -209,7 +314,12 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--grow", type=float, default=1.4, help="width of the teachers")
     parser.add_argument("--teachers", type=int, default=1, help="how many teachers are averaged")
+    parser.add_argument("--depth", type=int, default=0, help="teachers are WRN-depth-grow, not the survey's network")
+    parser.add_argument("--teacher-epochs", type=int, default=0, help="the teachers' epochs; 0: the students'")
+    parser.add_argument("--views", type=int, default=0, help="augmented copies that students learn from; 0: ever new")
+    parser.add_argument("--tune", action="store_true", help="choose temperature and labels' weight, on select")
     parser.add_argument("--temperature", type=float, default=4.0)
+    parser.add_argument("--hard", type=float, default=1.0, help="the weight of the labels' loss in distillation")
     parser.add_argument("--decay", type=float, default=0.2, help="decoupled weight decay")
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--workers", type=int, default=1)
@@ -237,22 +347,44 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
         args.batch_size, args.out = 128, f"{args.out}-quick"
     plan = Plan(
         task=args.task, epochs=args.epochs, tune_epochs=args.tune_epochs, batch_size=args.batch_size, lr=args.lr,
-        grow=args.grow, teachers=args.teachers, temperature=args.temperature, decay=args.decay, out=args.out,
+        grow=args.grow, teachers=args.teachers, decay=args.decay, out=args.out, depth=args.depth,
+        teacher_epochs=args.teacher_epochs, views=args.views, temperature=args.temperature, hard=args.hard,
     )  # fmt: skip
     widths, arms = [float(w) for w in args.widths.split(",")], args.arms.split(",")
     jobs = [Job(w, a, s) for w in widths for a in arms for s in range(args.seeds)]
-    # Teachers first, for others wait for them; then the slow ones, so that the end is not one long job.
-    jobs.sort(key=lambda j: (not (j.width == args.grow and j.arm == "augmented"), "distilled" in j.arm, -j.width))
+    taught = [job for job in jobs if "distilled" in job.arm]
+    alone = [job for job in jobs if "distilled" not in job.arm]
+    # Slow ones first, so that the end is not one long job; teachers before all, for students wait for them.
+    for part in (taught, alone):
+        part.sort(key=lambda j: ("augmented" not in j.arm, -j.width))
+    first = [Job(plan.grow, "teacher", seed) for seed in range(plan.teachers)] if taught or args.tune else []
     start = time.time()
-    rows, missing = execute(plan, jobs, args.workers, start + 60 * args.minutes)
+    deadline = start + 60 * args.minutes
+    made, missing = execute([(plan, job) for job in first], args.workers, deadline)
+    job = Job(max(widths), "augmented+distilled", 0)
+    tries = [(replace(plan, temperature=t, hard=h), job) for t, h in TRIED] if args.tune else []
+    found, unrun = execute([*tries, *((plan, job) for job in alone)], args.workers, deadline)
+    missing |= unrun
+    tried = [(p, r) for p, r in found if "distilled" in r["arm"]]
+    best = max(tried, key=lambda pair: (pair[1]["bits"] == 8, pair[1]["select"]), default=(plan, None))[0]
+    plan = replace(plan, temperature=best.temperature, hard=best.hard)
+    more, unrun = execute([(plan, job) for job in taught], args.workers, deadline)
+    missing |= unrun
+    cells = [row for p, row in (*found, *more) if p == plan or "distilled" not in row["arm"]]
+    unique = {(row["width"], row["arm"], row["seed"], row["bits"]): row for row in cells}
+    cells = list(unique.values())  # the setting that was chosen was a cell of the grid already
     from flyweight.measure.host import host
 
     return {
         "plan": asdict(plan) | {"out": ""},
-        "rows": sorted(rows, key=lambda r: (r["width"], r["arm"], r["bits"], r["seed"])),
+        "teachers": [row for _, row in made],
+        "tuned_on_select": [
+            {"temperature": p.temperature, "hard": p.hard, "bits": r["bits"], "select": r["select"]} for p, r in tried
+        ],
+        "rows": sorted(cells, key=lambda r: (r["width"], r["arm"], r["bits"], r["seed"])),
         "missing": missing,
         "seconds": round(time.time() - start),
-        "median_train_s": round(statistics.median([r["train_s"] for r in rows]), 1) if rows else None,
+        "median_train_s": round(statistics.median([r["train_s"] for r in cells]), 1) if cells else None,
         "host": {**host(), "gpu": _gpu_names()},
     }
 

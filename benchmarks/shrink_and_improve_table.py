@@ -93,10 +93,17 @@ def _about(result: dict[str, Any]) -> str:
     plan = result["plan"]
     return (
         f"Task {plan['task']}, {plan['epochs']} epochs (+ {plan['tune_epochs']} of quantization-aware training), batch "
-        f"{plan['batch_size']}, Adam {plan['lr']:g} with a cosine, one schedule for every cell; {plan['teachers']} "
-        f"teacher(s) of width {plan['grow']:g}, T = {plan['temperature']:g}. Top-1 on the report split, mean ± 95 % "
-        f"interval over the seeds (Student's t), measured in ONNX Runtime. Host: {_host(result['host'])}."
+        f"{plan['batch_size']}, Adam {plan['lr']:g} with a cosine, one schedule for every cell; {_teachers(plan)}"
+        ". Top-1 on the report split, mean ± 95 % interval over the seeds (Student's t), measured in ONNX Runtime. "
+        f"Host: {_host(result['host'])}."
     )
+
+
+def _teachers(plan: dict[str, Any]) -> str:
+    depth, views = plan.get("depth"), plan.get("views")
+    kind = f"WRN-{depth}-{plan['grow']:g}" if depth else f"of width {plan['grow']:g}"
+    told = f"{plan['teachers']} teacher(s) {kind}, T = {plan['temperature']:g}, labels' weight {plan.get('hard', 1):g}"
+    return told + (f", asked once about {views} augmented copies of the data" if views else "")
 
 
 def _host(host: dict[str, Any]) -> str:
