@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from flyweight.core.errors import UnsupportedError
 from flyweight.core.step import Step
 from flyweight.core.task import Task
 from flyweight.surgery.couple.couple import couple
@@ -15,33 +16,55 @@ from flyweight.surgery.couple.dead import dead_units
 from flyweight.surgery.couple.rebuild import rebuild_
 from flyweight.surgery.couple.remove import remove_
 from flyweight.surgery.coupling import Coupling
+from flyweight.surgery.skip import remove_skips_
 from flyweight.surgery.walk import matching, within
 
 
 @dataclass(frozen=True)
 class Remove(Step):
-    """Takes every channel, neuron and attention head that no layer reads any more out of the model.
+    """Takes every channel, neuron and attention head that no layer reads any more, and masked layers, out of the model.
 
-    Those are the units of :func:`~flyweight.surgery.couple.couple.couple` whose consumers' weights are all zero, as
-    pruning by channels or heads leaves them. The model computes what it did, which is checked on the task's example,
-    with fewer parameters and operations. Groups with a parameter in a module that a glob of ``exclude`` matches stay.
-    Raises :class:`UnsupportedError` where the model cannot be traced or the smaller one would compute something else,
-    and :class:`UnknownNameError` for a glob that matches nothing.
+    Units are those of :func:`~flyweight.surgery.couple.couple.couple` whose consumers' weights are all zero, as pruning
+    by channels or heads leaves them; layers are those whose gate is shut. The model computes what it did, which is
+    checked on the task's example, with fewer parameters and operations; masks that keep all that is left go too. Units
+    that a module makes or carries that a glob of ``exclude`` matches stay.
+    Raises :class:`UnsupportedError` where a training is still to decide what goes, the model cannot be traced, or the
+    smaller one would compute something else, and :class:`UnknownNameError` for a glob that matches nothing.
     """
 
     exclude: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "exclude", tuple(self.exclude))
+
     def edit(self, model: nn.Module, task: Task) -> nn.Module:
+        _check_decided(model)
+        matching(model, self.exclude)
+        remove_skips_(model)
         coupling = self._coupling(model, task)
         dead = {label: drop for label, drop in dead_units(model, coupling).items() if bool(drop.any())}
-        return remove_(model, coupling, dead, task.example) if dead else model
+        return remove_(model, coupling, dead, task.example)
 
     def replay(self, model: nn.Module, task: Task, state: Mapping[str, Tensor]) -> nn.Module:
+        remove_skips_(model)
         return rebuild_(model, self._coupling(model, task), state, task.example)
 
     def _coupling(self, model: nn.Module, task: Task) -> Coupling:
         left_out = matching(model, self.exclude)
         with torch.random.fork_rng(devices=[]):
             coupling = couple(model, task.example)
-        groups = tuple(g for g in coupling.groups if not any(within(s.name, left_out) for s in g.slices))
+        groups = tuple(
+            g for g in coupling.groups if not any(within(s.name, left_out) for s in g.slices if s.role != "input")
+        )
         return Coupling(groups, coupling.refused)
+
+
+def _check_decided(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        over = getattr(module, "over", None)
+        if isinstance(over, Tensor) and not bool(over):
+            owner = name.partition(".parametrizations")[0]
+            raise UnsupportedError(
+                f"UnsupportedError: Remove takes out what is masked, and {type(module).__name__} "
+                f"({module.extra_repr()}) at {owner!r} has yet to decide that in training. Take Train(epochs=…) between the two steps."
+            )

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from flyweight.core.errors import UnsupportedError
-from flyweight.surgery.chain import attach, links
+from flyweight.surgery.chain import attach, detach, links
 from flyweight.surgery.couple.narrow import Dropped
 from flyweight.surgery.coupling import Group
 
@@ -25,7 +25,7 @@ class HeadedAttention(nn.MultiheadAttention):
     :func:`free_heads_`.
     """
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         query: Tensor,
         key: Tensor,
@@ -69,12 +69,12 @@ class HeadedAttention(nn.MultiheadAttention):
         return list(zip(weights, biases, strict=True))
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+        return x.reshape(*x.shape[:-1], self.num_heads, self.head_dim).transpose(1, 2)
 
     def _bias(self, mask: Tensor | None, padding: Tensor | None, q: Tensor) -> Tensor | None:
         bias = None if mask is None else _additive(mask, q)
         if bias is not None and bias.dim() == 3:
-            bias = bias.unflatten(0, (-1, self.num_heads))
+            bias = bias.reshape(-1, self.num_heads, *bias.shape[1:])
         if padding is None:
             return bias
         hidden = _additive(padding, q)
@@ -89,7 +89,7 @@ def free_heads_(model: nn.Module, groups: Iterable[Group], dropped: Dropped) -> 
     own.
     """
     for group in groups:
-        if not bool(dropped[group.label].any()):
+        if group.kind != "head" or not bool(dropped[group.label].any()):
             continue
         owners = {at.name.removesuffix(".out_proj.weight") for at in group.slices if at.role == "input"}
         for name in sorted(owners):
@@ -114,7 +114,8 @@ def _free(module: nn.MultiheadAttention, name: str) -> None:
     if parametrize.is_parametrized(module):
         for parameter in list(module.parametrizations):  # type: ignore[arg-type]
             chains[parameter] = list(links(module, parameter))
-            parametrize.remove_parametrizations(module, parameter, leave_parametrized=False)
+            for link in chains[parameter]:
+                detach(module, link, parameter)
     module.__class__ = HeadedAttention
     # torch's fast path for encoder layers reads the embedding's size, and asks this flag first.
     module._qkv_same_embed_dim = False

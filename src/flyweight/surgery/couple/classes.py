@@ -32,7 +32,8 @@ class Classes:
 
     def union(self, a: Tensor, b: Tensor, why: str) -> None:
         """Makes ``a[i]`` and ``b[i]`` one class, for all i; ``why`` is told where one of them had to stay."""
-        a, b = (labels.reshape(-1) for labels in torch.broadcast_tensors(a, b))
+        shape = torch.broadcast_shapes(a.shape, b.shape)  # type: ignore[no-untyped-call]
+        a, b = (labels.expand(shape).reshape(-1) for labels in (a, b))
         apart = self.root[a] != self.root[b]
         if not apart.any():
             return

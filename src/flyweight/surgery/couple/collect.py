@@ -58,14 +58,14 @@ def _axes(followed: Followed) -> Iterator[_Axis]:
 def _groups(followed: Followed, axes: list[_Axis]) -> list[Group]:
     members: dict[int, list[tuple[int, int]]] = {}
     for number, axis in enumerate(axes):
-        roots, counts = axis.roots.unique(return_counts=True)
+        roots, counts = torch.unique(axis.roots, return_counts=True)
         for root, count in zip(roots.tolist(), counts.tolist(), strict=True):
             if root:
                 members.setdefault(root, []).append((number, count))
     alike: dict[tuple[tuple[int, int], ...], list[int]] = {}
-    for root, places in members.items():
-        alike.setdefault(tuple(places), []).append(root)
-    heads = {int(root) for t in followed.trace.heads for root in followed.trace.classes.of(t).unique()}
+    for root, mine in members.items():
+        alike.setdefault(tuple(mine), []).append(root)
+    heads = {root for t in followed.trace.heads for root in followed.trace.classes.of(t).tolist()}
     found = []
     for places, classes in sorted(alike.items(), key=lambda item: item[0][0]):
         if len(classes) > 1:

@@ -19,12 +19,16 @@ _MOST_TRIES = 64
 
 @dataclass(frozen=True)
 class Constant:
-    """A number in an operation of ``module`` (dotted names, innermost first) that has to become ``new``."""
+    """A number in an operation of ``modules`` (dotted names, innermost first) that has to become ``new``.
+
+    ``implied``: the operation works it out by itself (a −1), and only an attribute that speaks of heads should follow.
+    """
 
     operation: str
     modules: tuple[str, ...]
     old: int
     new: int
+    implied: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,14 +51,14 @@ def constants(followed: Followed, groups: tuple[Group, ...], dropped: Dropped) -
     found: dict[Constant, None] = {}
     for node, value in followed.values.items():
         if node.op == "call_function":
-            for old, new in _changes(followed, node, value, gone):
+            for old, new, implied in _changes(followed, node, value, gone):
                 stack = [str(path) for path, _ in node.meta.get("nn_module_stack", {}).values()]
                 name = getattr(node.target, "__name__", str(node.target)).partition(".")[0]
-                found[Constant(name, tuple(reversed(stack or [""])), old, new)] = None
+                found[Constant(name, tuple(reversed(stack or [""])), old, new, implied)] = None
     return list(found)
 
 
-def _changes(followed: Followed, node: fx.Node, value: Any, gone: set[int]) -> Iterator[tuple[int, int]]:
+def _changes(followed: Followed, node: fx.Node, value: Any, gone: set[int]) -> Iterator[tuple[int, int, bool]]:
     args = [arg for arg in node.args[1:] if not isinstance(arg, fx.Node)]
     numbers = {n for arg in args for n in (arg if isinstance(arg, tuple | list) else [arg]) if type(n) is int}
     if not numbers:
@@ -63,8 +67,8 @@ def _changes(followed: Followed, node: fx.Node, value: Any, gone: set[int]) -> I
     for out in values:
         if isinstance(out, Value):
             for old, new in _sizes(followed, out.labels, gone):
-                if old != new and old in numbers:
-                    yield old, new
+                if old != new and (old in numbers or -1 in numbers):
+                    yield old, new, old not in numbers
     name = str(node.target)
     source = followed.values.get(node.args[0]) if isinstance(node.args[0], fx.Node) else None
     if "group_norm" in name and isinstance(source, Value):
@@ -72,7 +76,7 @@ def _changes(followed: Followed, node: fx.Node, value: Any, gone: set[int]) -> I
         assert isinstance(groups, int)
         for old, new in _sizes(followed, source.labels, gone):
             if old != new and old == source.shape[1]:
-                yield groups, new * groups // old
+                yield groups, new * groups // old, False
 
 
 def _sizes(followed: Followed, labels: Tensor, gone: set[int]) -> Iterator[tuple[int, int]]:
@@ -92,7 +96,7 @@ def settings(model: nn.Module, wanted: list[Constant]) -> Iterator[tuple[Setting
             mine = [
                 Setting(path, name, constant.new)
                 for name, value in vars(model.get_submodule(path)).items()
-                if type(value) is int and value == constant.old
+                if type(value) is int and value == constant.old and ("head" in name or not constant.implied)
             ]
             far.update(dict.fromkeys(mine))
             if depth == 0 or not any(s.module in constant.modules[:depth] for s in near):

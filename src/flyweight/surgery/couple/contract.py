@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from flyweight.surgery.couple.call import Call
-from flyweight.surgery.couple.value import Value, Weight, along, constant, core, first, varying
+from flyweight.surgery.couple.value import Value, Weight, along, broadcast, constant, core, first, varying
 
 
 def linear_rule(call: Call) -> Value:
@@ -71,7 +69,7 @@ def contract(call: Call, a: Any, b: Any, of_a: list[int], of_b: list[int], of_ou
         sides.append(Value(parts[0], parts[1], value.loose))
     both = [d for d, letter in enumerate(of_out) if letter in of_a and letter in of_b]
     found = [varying(trace.roots(side.labels)) & set(both) for side in sides]
-    out = trace.join(sides, torch.broadcast_shapes(sides[0].shape, sides[1].shape), call.why)
+    out = trace.join(sides, broadcast(sides[0].shape, sides[1].shape), call.why)
     if found[0] & found[1]:
         trace.heads.append(core(out.labels).reshape(-1))
     return out
@@ -91,6 +89,8 @@ def matmul_rule(call: Call) -> Value:
 
 
 def _matmul(call: Call, a: Any, b: Any) -> Value:
+    if isinstance(b, Value) and (call.name == "bmm" or len(b.shape) > 3):
+        _keep_size(call, b)
     ra, rb = len(a.shape), len(b.shape)
     batch = list(range(max(ra, rb) - 2)) if max(ra, rb) > 2 else []
     m, n, k = 100, 101, 102
@@ -122,7 +122,9 @@ def einsum_rule(call: Call) -> Value:
     if not arrow or "." in text or len(operands) != 2 or any(len(set(s)) != len(s) for s in sides):
         trace.freeze(operands, f"{call.why} ({text}) is not known to the trace")
         return trace.emit(constant(call.shape))
-    a, b, (of_a, of_b), out = *operands, sides, [ord(c) for c in right]
+    a, b = operands
+    of_a, of_b = sides
+    out = [ord(c) for c in right]
     if isinstance(a, Weight) and not isinstance(b, Weight):
         a, b, of_a, of_b = b, a, of_b, of_a
     if isinstance(a, Value) and isinstance(b, Weight) and len(b.axes) == 2:
@@ -150,7 +152,15 @@ def attention_rule(call: Call) -> Value:
     if mask is not None:
         scores = trace.join([scores, trace.value(mask, call.module)], scores.shape, call.why)
     trace.pin(scores.labels, [-1], f"{call.why} takes the softmax over it")
+    _keep_size(call, v)
     return contract(call, scores, v, [*batch, n, m], [*batch, m, e], [*batch, n, e])
+
+
+def _keep_size(call: Call, values: Value) -> None:
+    """A head that is alone keeps its size, which queries and keys share with it in all but the rarest code."""
+    last = len(values.shape) - 1
+    if varying(call.trace.roots(values.labels)) == {last}:
+        call.trace.pin(values.labels, [last], f"{call.why} reads it as one head")
 
 
 def _repeated(value: Value, times: int) -> Value:

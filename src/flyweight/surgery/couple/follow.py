@@ -78,7 +78,8 @@ class _Walk:
     def _end(self, node: fx.Node, result: Any) -> None:
         made = [n for n in node.all_input_nodes if isinstance(self.values[n], Value | Weight)]
         for source in made:
-            self.trace.freeze(self.values[source], f"{_path(source) or source.name!r} makes the model's output")
+            maker = f"{source.name} of layer {_path(source)!r}" if _path(source) else source.name
+            self.trace.freeze(self.values[source], f"{maker} makes the model's output")
 
     def _placeholder(self, node: fx.Node) -> Any:
         target = self.targets.get(node.name)
@@ -97,8 +98,9 @@ class _Walk:
         return Weight(id(tensor), tuple((dim, torch.arange(size)) for dim, size in enumerate(tensor.shape)))
 
     def _call(self, node: fx.Node, where: str) -> Any:
-        arguments = fx.node.map_arg((node.args, node.kwargs), lambda n: self.values[n])
-        args, kwargs = arguments
+        arguments: Any = fx.node.map_arg((node.args, node.kwargs), lambda n: self.values[n])
+        args: Any = arguments[0]
+        kwargs: Any = arguments[1]
         if node.target is operator.getitem:
             return args[0][args[1]]
         if not isinstance(node.target, torch._ops.OpOverload):

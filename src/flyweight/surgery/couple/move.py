@@ -97,7 +97,9 @@ def slice_rule(call: Call) -> Any:
     size = operand.shape[dim]
     if dim in varying(trace.roots(operand.labels)) and call.shape[dim] != size:
         parts = [list(part) for part in _siblings(call.node, dim, size)]
-        even = len({len(part) for part in parts}) == 1 and sorted(sum(parts, [])) == list(range(size))
+        even = len({len(part) for part in parts}) == 1 and sorted(i for part in parts for i in part) == list(
+            range(size)
+        )
         if even:
             labels = torch.stack([operand.labels.index_select(dim, torch.tensor(part)) for part in parts])
             trace.classes.union(core(labels), core(labels)[:1], call.why)
@@ -111,7 +113,8 @@ def _pieces(call: Call, operand: Value, dim: int, size: int | None, _: int) -> N
     if size is None:
         call.trace.pin(operand.labels, [dim], why)
         return
-    labels = operand.labels.unflatten(dim, (-1, size))
+    shape = operand.shape
+    labels = operand.labels.reshape(*shape[:dim], -1, size, *shape[dim + 1 :])
     call.trace.classes.union(core(labels), first(core(labels), [dim]), why)
 
 

@@ -17,10 +17,10 @@ Dropped = Mapping[str, Tensor]
 """Group's label → bool ``(units,)``: the units to take away."""
 
 
-def narrow_(model: nn.Module, groups: Iterable[Group], dropped: Dropped) -> set[str]:
-    """Takes the units ``dropped`` out of every parameter and buffer; returns the names of those that it changed.
+def narrow_(model: nn.Module, groups: Iterable[Group], dropped: Dropped, idle_masks: bool = False) -> None:
+    """Takes the units ``dropped`` out of every parameter and buffer.
 
-    A mask that keeps all that is left goes, and so does a plan of pruning, which was made for the old shapes.
+    A mask that keeps all that is left goes too, unless ``idle_masks`` may stay.
     """
     gone: dict[str, dict[int, set[int]]] = {}
     for group in groups:
@@ -38,9 +38,10 @@ def narrow_(model: nn.Module, groups: Iterable[Group], dropped: Dropped) -> set[
         if (id(module), leaf) not in handled:
             handled.add((id(module), leaf))
             _narrow_one(module, leaf, dims, made)
+            if not idle_masks:
+                drop_masks_(module, leaf, [mask for mask in masks_on(module, leaf) if bool(mask.keep.all())])
     for owner in {name.rpartition(".")[0] for name in gone}:
         resize_(model.get_submodule(owner))
-    return set(gone)
 
 
 def resize_(module: nn.Module) -> None:
@@ -93,22 +94,17 @@ def _narrow_one(
     setattr(home, leaf, made[id(old)][1])
     for link in links(module, name):
         link.narrow(kept)
-    masks = [link for link in links(module, name) if isinstance(link, Mask)]
-    drop_masks_(module, name, [mask for mask in masks if bool(mask.keep.all())])
-    for mask in masks:
-        end_plans_(mask)
+
+
+def masks_on(module: nn.Module, name: str) -> list[Mask]:
+    """The masks in the chain on ``module``'s parameter ``name``."""
+    return [link for link in links(module, name) if isinstance(link, Mask)]
 
 
 def drop_masks_(module: nn.Module, name: str, masks: Iterable[Mask]) -> None:
     """Takes ``masks`` out of the chain on ``module``'s parameter ``name``, and the chain if nothing else is on it."""
-    for mask in list(masks):
+    for mask in masks:
         detach(module, mask, name)
-
-
-def end_plans_(mask: Mask) -> None:
-    """Takes away what was put into ``mask`` to change it in training: it was planned for the old shapes."""
-    for name, _ in list(mask.named_children()):
-        delattr(mask, name)
 
 
 def _shape(module: nn.Module, name: str) -> torch.Size:

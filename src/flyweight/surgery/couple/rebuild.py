@@ -10,11 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from flyweight.core.errors import StoreError
-from flyweight.surgery.chain import links
-from flyweight.surgery.couple.narrow import drop_masks_
+from flyweight.surgery.couple.narrow import drop_masks_, masks_on
 from flyweight.surgery.couple.remove import remove_
 from flyweight.surgery.coupling import Coupling, Group
-from flyweight.surgery.mask import Mask
 
 
 def rebuild_(
@@ -35,7 +33,7 @@ def rebuild_(
     for group in coupling.groups:
         if group.label in dropped:
             _silence(model, group, dropped[group.label])
-    model = remove_(model, coupling, dropped, example)
+    model = remove_(model, coupling, dropped, example, idle_masks=True)
     _drop_masks(model, state)
     return model
 
@@ -43,16 +41,32 @@ def rebuild_(
 def _sizes(model: nn.Module, coupling: Coupling, state: Mapping[str, Tensor]) -> dict[tuple[str, int], tuple[int, int]]:
     """Of each axis that a group touches: how long it is, and how long it shall be."""
     found: dict[tuple[str, int], tuple[int, int]] = {}
+    plain = _plain(state)
     for at in (s for group in coupling.groups for s in group.slices):
         owner, _, leaf = at.name.rpartition(".")
         module = model.get_submodule(owner)
-        prefix = f"{owner}." if owner else ""
-        names = (at.name, f"{prefix}parametrizations.{leaf}.original")
-        kept = next((state[name] for name in names if name in state), None)
+        kept = plain.get(at.name, plain.get(_bare(at.name)))
         if kept is not None:
             own: Tensor = getattr(module, leaf)
             found[at.name, at.dim] = own.shape[at.dim], kept.shape[at.dim]
     return found
+
+
+def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``state`` by the names that parameters have without chains; and, unless that is another's, without wrappers."""
+    named = {}
+    for key, tensor in state.items():
+        owner, chained, rest = key.rpartition("parametrizations.")
+        leaf, _, last = rest.partition(".")
+        named[owner + leaf if chained and last == "original" else key] = tensor
+    for name, tensor in list(named.items()):
+        named.setdefault(_bare(name), tensor)
+    return named
+
+
+def _bare(name: str) -> str:
+    """A later step may have put the layer into an ``IntegerLayer`` or a ``Skip``."""
+    return ".".join(part for part in name.split(".") if part not in ("layer", "inner"))
 
 
 def _left(coupling: Coupling, sizes: dict[tuple[str, int], tuple[int, int]]) -> dict[str, int]:
@@ -84,8 +98,10 @@ def _left(coupling: Coupling, sizes: dict[tuple[str, int], tuple[int, int]]) -> 
             changed |= bool(settled)
     unknown = [label for label in units if label not in lost]
     if unknown:
-        axis = next(axis for axis in sizes if unknown[0] in parts[axis])
-        raise StoreError(_misfit(axis, *sizes[axis]))
+        raise StoreError(
+            f"StoreError: the kept values do not tell how many units of {unknown[0]!r} were removed. Take Remove() "
+            "later in the recipe, behind the step that makes other parameters of its weights."
+        )
     return {label: units[label] - lost[label] for label in units}
 
 
@@ -107,9 +123,8 @@ def _drop_masks(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         if not parametrize.is_parametrized(module):
             continue
         prefix = f"{name}." if name else ""
-        for leaf in list(module.parametrizations):  # type: ignore[arg-type]
-            chain = links(module, leaf)
-            masks = [link for link in chain if isinstance(link, Mask)]
+        for leaf in list(module.parametrizations):
+            masks = masks_on(module, leaf)
             if f"{prefix}parametrizations.{leaf}.original" not in state:
                 drop_masks_(module, leaf, masks)
                 continue
@@ -120,6 +135,7 @@ def _drop_masks(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 def _misfit(axis: tuple[str, int], old: int, new: int) -> str:
     return (
-        f"StoreError: {axis[0]!r} has {old} indices along dimension {axis[1]}, and the kept values have {new}: no units "
-        "that can go make up for that. Was the model's code changed? Use another --out, or delete the folder's steps/."
+        f"StoreError: {axis[0]!r} has {old} indices along dimension {axis[1]}, and the kept values have {new}: no "
+        "units that can go make up for that. Was the model's code changed? Use another --out, or delete the folder's "
+        "steps/."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from flyweight.surgery.couple.trace import Trace
-from flyweight.surgery.couple.value import core, first, varying
+from flyweight.surgery.couple.value import core, count, first, varying
 
 
 def settle(trace: Trace) -> None:
@@ -34,7 +34,7 @@ def _square(trace: Trace, labels: Tensor) -> bool:
         return False
     if len(differing) == 1:
         return False
-    best = max(sorted(differing), key=lambda dim: first(roots, differing - {dim}).unique().numel())
+    best = max(sorted(differing), key=lambda dim: count(first(roots, differing - {dim})))
     trace.classes.union(labels, first(labels, differing - {best}), "it cannot be cut out of a tensor on its way")
     return True
 
@@ -42,6 +42,6 @@ def _square(trace: Trace, labels: Tensor) -> bool:
 def _agree(trace: Trace) -> None:
     """Freezes parameters that are read by their axes in one place and elementwise in another."""
     whole = {key for key, dim in trace.atoms if dim is None}
-    for (key, dim), atoms in trace.atoms.items():
+    for (key, _), atoms in trace.atoms.items():
         if key in whole and any(other == key and of is not None for other, of in trace.atoms):
-            trace.classes.freeze(atoms, f"a parameter is read in more than one way{'' if dim is None else ''}")
+            trace.classes.freeze(atoms, "a parameter of it is read in more than one way")

@@ -22,11 +22,14 @@ TOLERANCE = 1e-4
 """Relative to the largest output: sums of fewer terms are rounded otherwise."""
 
 
-def remove_(model: nn.Module, coupling: Coupling, dropped: Dropped, example: tuple[Tensor, ...]) -> nn.Module:
+def remove_(
+    model: nn.Module, coupling: Coupling, dropped: Dropped, example: tuple[Tensor, ...], idle_masks: bool = False
+) -> nn.Module:
     """Takes the units ``dropped`` (group's label → bool ``(units,)``) out of ``model``, which is returned.
 
     Parameters, buffers and what their chains hold are cut, and layers are told their new sizes; where the model's own
-    code holds a size (``self.heads``), that attribute of its module is set. Of what the model computes on ``example``
+    code holds a size (``self.heads``), that attribute of its module is set. Masks that keep all that is left of their
+    weight go too, unless ``idle_masks`` may stay. Of what the model computes on ``example``
     nothing changes, by more than :data:`TOLERANCE` of the largest output: that is tried on a copy first, and where it
     fails :class:`UnsupportedError` names the group and ``model`` is as it was.
     """
@@ -37,7 +40,7 @@ def remove_(model: nn.Module, coupling: Coupling, dropped: Dropped, example: tup
     found = _settings(model, groups, dropped, example, wanted)
     if found is None:
         raise UnsupportedError(_refusal(model, groups, dropped, example, wanted))
-    return _cut(model, groups, dropped, found)
+    return _cut(model, groups, dropped, found, idle_masks)
 
 
 def _chosen(coupling: Coupling, dropped: Dropped) -> tuple[Group, ...]:
@@ -83,18 +86,23 @@ def _choices(
         yield ()
 
 
-def _cut(model: nn.Module, groups: tuple[Group, ...], dropped: Dropped, choice: Sequence[Setting]) -> nn.Module:
+def _cut(
+    model: nn.Module, groups: tuple[Group, ...], dropped: Dropped, choice: Sequence[Setting], idle_masks: bool = False
+) -> nn.Module:
     free_heads_(model, groups, dropped)
-    narrow_(model, groups, dropped)
+    narrow_(model, groups, dropped, idle_masks)
     for setting in choice:
         setattr(model.get_submodule(setting.module), setting.name, setting.value)
     return model
 
 
 def _outputs(model: nn.Module, example: tuple[Tensor, ...]) -> list[Tensor]:
+    """What ``model`` makes of the example, and of one under noise, for an example may well be all zeros."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    noise = torch.Generator().manual_seed(0)
+    noisy = [t + torch.randn(t.shape, generator=noise).to(t) if t.is_floating_point() else t for t in example]
     with evaluated(model), torch.no_grad():
-        out = model(*(t.to(device) for t in example))
+        out = [model(*(t.to(device) for t in inputs)) for inputs in (example, noisy)]
     return [t for t in pytree.tree_leaves(out) if isinstance(t, Tensor)]
 
 
@@ -109,10 +117,10 @@ def _difference(model: nn.Module, example: tuple[Tensor, ...], wanted: list[Tens
             return f"an output of shape {tuple(his.shape)} becomes {tuple(mine.shape)}"
         if not mine.numel():
             continue
-        error = (mine.double() - his.double()).abs().max().item()
+        off = (mine.double() - his.double()).abs().max().item()
         scale = his.double().abs().max().item()
-        if not error <= TOLERANCE * scale + 1e-12:
-            return f"its outputs change by {error / max(scale, 1e-12):.2g} of their largest"
+        if not off <= TOLERANCE * scale + 1e-12:
+            return f"its outputs change by {off / max(scale, 1e-12):.2g} of their largest"
     return None
 
 
@@ -125,7 +133,8 @@ def _refusal(
         if _settings(model, (group,), dropped, example, wanted) is None:
             told = _difference(_cut(copy.deepcopy(model), (group,), dropped, ()), example, wanted)
             name, why = group.label, told or ""
-            changed = constants(follow(model, example), (group,), dropped)
+            found = constants(follow(model, example), (group,), dropped)
+            changed = [constant for constant in found if not constant.implied]
             break
     else:
         why = _difference(_cut(copy.deepcopy(model), groups, dropped, ()), example, wanted) or ""

@@ -76,7 +76,9 @@ _GROUPED: dict[Rule, str] = {
         "_upsample_nearest_exact2d reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d "
         "_adaptive_avg_pool2d lp_pool1d lp_pool2d"
     ),
-    reduce.pool_with_indices_rule: "max_pool1d_with_indices max_pool2d_with_indices adaptive_max_pool1d adaptive_max_pool2d",
+    reduce.pool_with_indices_rule: (
+        "max_pool1d_with_indices max_pool2d_with_indices adaptive_max_pool1d adaptive_max_pool2d"
+    ),
     reduce.columns_rule: "im2col",
     reduce.like_rule: "zeros_like ones_like full_like empty_like rand_like randn_like bernoulli",
 }

@@ -10,7 +10,18 @@ import torch
 from torch import Tensor
 
 from flyweight.surgery.couple.classes import Classes
-from flyweight.surgery.couple.value import Value, Weight, along, constant, core, first, numbered, varying
+from flyweight.surgery.couple.value import (
+    Value,
+    Weight,
+    along,
+    broadcast,
+    constant,
+    core,
+    count,
+    first,
+    numbered,
+    varying,
+)
 
 _MOST_ELEMENTS = 1 << 22
 """A parameter of several dimensions that acts elementwise gets an atom for each element, up to so many."""
@@ -59,10 +70,11 @@ class Trace:
                 self.classes.freeze(self.axis(thing, dim, role, module), f"{module!r} reads it in more than one way")
             return Value(constant(thing.shape))
         if sum(size > 1 for size in shape) <= 1:
-            dim = long[0] if long else next((d for d, axis in enumerate(thing.axes) if axis is not None), None)
-            if dim is None:
+            if not long:
+                long = [d for d, axis in enumerate(thing.axes) if axis is not None][:1]
+            if not long:
                 return Value(constant(thing.shape))
-            return Value(along(self.axis(thing, dim, role, module), dim, thing.shape), loose=True)
+            return Value(along(self.axis(thing, long[0], role, module), long[0], thing.shape), loose=True)
         if (thing.key, None) not in self.atoms:
             self.atoms[thing.key, None] = self.classes.fresh(shape.numel()).view(shape)
         self.uses.append(Use(thing.key, None, role, module))
@@ -82,8 +94,8 @@ class Trace:
 
     def emit(self, labels: Tensor, source: Tensor | None = None, loose: bool = False) -> Value:
         """A tensor of these labels, kept for the final check of its shape."""
-        if source is not None and all(source.shape[d] <= 1 or source.stride(d) != 0 for d in range(source.dim())):
-            source = None
+        if source is not None and count(source) == source.numel():
+            source = None  # nothing in it was expanded
         self.seen.append(labels)
         return Value(labels, source, loose)
 
@@ -112,14 +124,14 @@ class Trace:
         differing = varying(roots)
         others = differing - {dim}
         if others and dim in differing:
-            mine, theirs = first(roots, others).unique().numel(), first(roots, {dim}).unique().numel()
+            mine, theirs = count(first(roots, others)), count(first(roots, {dim}))
             self.pin(labels, others if mine >= theirs else {dim}, why)
             if mine < theirs:
                 return None
         elif others:
             return None
         elif not differing and roots.numel() and bool(roots.any()):
-            self.classes.freeze(labels, f"{why}, and it has one unit alone")
+            self.classes.freeze(labels, f"{why} reads one unit alone, and one has to stay")
         return first(labels, [d for d in range(labels.dim()) if d != dim]).reshape(-1)
 
     def join(self, values: Sequence[Value], shape: Sequence[int], why: str) -> Value:
@@ -153,7 +165,7 @@ class Trace:
         rx, ry = self.roots(x.labels), self.roots(y.labels)
         dx, dy = varying(rx), varying(ry)
         live_x, live_y = bool(rx.any()), bool(ry.any())
-        shape = torch.broadcast_shapes(x.shape, y.shape)
+        shape = broadcast(x.shape, y.shape)
         if not live_x and live_y:
             return self._pair(y, x, why)
         if not live_x:
@@ -168,14 +180,14 @@ class Trace:
                 if one.loose and not other.loose and others - its:
                     self.classes.freeze(core(one.labels), f"{why}, shared by several units")
                     return self._pair(other, one, why)
-            self.classes.union(*torch.broadcast_tensors(core(x.labels), core(y.labels)), why)
+            self.classes.union(core(x.labels), core(y.labels), why)
             labels = x.labels if dx >= dy else y.labels
             return Value(labels.expand(shape), _span(x, y, shape))
         # They differ along dimensions that have nothing in common: only one of them can be followed.
         if x.loose != y.loose:
             lesser = x if x.loose else y
         else:
-            lesser = x if rx.unique().numel() < ry.unique().numel() else y
+            lesser = x if count(rx) < count(ry) else y
         self.classes.freeze(core(lesser.labels), f"{why}, along a dimension that has nothing to do with it")
         return self._pair(y if lesser is x else x, lesser, why)
 

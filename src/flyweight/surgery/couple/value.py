@@ -84,6 +84,16 @@ def varying(roots: Tensor) -> set[int]:
     return found
 
 
+def broadcast(one: Sequence[int], two: Sequence[int]) -> torch.Size:
+    """The shape of two tensors of one rank, broadcast together."""
+    return torch.Size([max(a, b) if min(a, b) else 0 for a, b in zip(one, two, strict=True)])
+
+
+def count(roots: Tensor) -> int:
+    """How many different ``roots`` there are."""
+    return len(set(roots.reshape(-1).tolist()))
+
+
 def first(labels: Tensor, dims: Iterable[int]) -> Tensor:
     """``labels`` at index 0 along ``dims``, which stay with size 1."""
     for dim in dims:
