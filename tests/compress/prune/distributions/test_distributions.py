@@ -61,7 +61,7 @@ def gone(pools, saliency, fractions):
 
 
 @pytest.mark.parametrize("distribution", FREE, ids=repr)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(case=pruning(), ratio=st.floats(0, 0.99), more=st.floats(0, 0.99))
 def test_the_fraction_of_parameters_is_met_no_pool_is_emptied_and_more_takes_more(distribution, case, ratio, more):
     pools, saliency = case

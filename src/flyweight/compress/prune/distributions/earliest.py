@@ -35,8 +35,8 @@ def earliest(
     if not pools:
         return []
     device = saliency[0].device
-    costs, when, share, owner = [], [], [], []
-    for index, (pool, scores, time) in enumerate(zip(pools, saliency, times, strict=True)):
+    moments, sums = [], []
+    for pool, scores, time in zip(pools, saliency, times, strict=True):
         units = len(scores)
         if bool(scores.isnan().any()):
             raise TrainingError(
@@ -45,20 +45,62 @@ def earliest(
             )
         # 0.07 of 100 is a little above 7 in floats, and means 7.
         may = max(0, units - max(1, math.ceil(least * units - 1e-9)))
-        order = ascending(scores)
-        costs.append(_sizes(pool, alike).to(device)[order][:may])
-        gone = scores.to(device)[order][:may] == -math.inf
-        when.append(time.to(device, torch.float64)[:may].masked_fill(gone, -math.inf))
-        share.append((torch.arange(may, device=device, dtype=torch.float64) + 0.5) / max(1, units))
-        owner.append(torch.full((may,), index, device=device))
-    cost, moment, pool_of = torch.cat(costs), torch.cat(when), torch.cat(owner)
-    order = torch.cat(share).argsort(stable=True)
-    order = order[moment[order].argsort(stable=True)]
-    order = order[moment[order] < torch.inf]
+        size = _sizes(pool, alike).to(device)
+        if units and bool((size != size[0]).any()):
+            size = size[ascending(scores)]
+        time = time.to(device, torch.float64).clone()
+        time[: int((scores == -math.inf).sum())] = -math.inf
+        time = time[:may]
+        moments.append(_ordered(time[: int((time < math.inf).sum())]))
+        sums.append(torch.cat([size.new_zeros(1), size[: len(moments[-1])].cumsum(0)]))
     total = sum(float(_sizes(pool, alike).sum()) for pool in pools)
-    leaving = order[: _nearest(cost[order].cumsum(0), ratio * total)]
-    counts = torch.bincount(pool_of[leaving], minlength=len(pools)).tolist()
+    counts = _until(moments, sums, ratio * total, [len(scores) for scores in saliency])
     return [count / max(1, len(scores)) for count, scores in zip(counts, saliency, strict=True)]
+
+
+def _until(moments: list[Tensor], sums: list[Tensor], target: float, units: list[int]) -> list[int]:
+    """How many units each pool has lost when the loss of all is nearest to ``target``.
+
+    The moment is bracketed first, each pool's moments being in order: sorting all units of a large model is slow.
+    """
+
+    def lost(moment: int) -> list[int]:
+        return [int(torch.searchsorted(one, moment, right=True)) for one in moments]
+
+    def size(counts: list[int]) -> float:
+        return math.fsum(float(one[count]) for one, count in zip(sums, counts, strict=True))
+
+    before, after = -(2**63), 2**63 - 1
+    if size(lost(after)) <= target:
+        return lost(after)
+    while after - before > 1:
+        middle = (before + after) // 2
+        before, after = (middle, after) if size(lost(middle)) < target else (before, middle)
+    counts, further = lost(before), lost(after)
+    # Of the units that all go at this moment, one after another: first of the pool that lost the smaller fraction.
+    spans = [torch.arange(start, end, device=sums[0].device) for start, end in zip(counts, further, strict=True)]
+    share = torch.cat([(span + 0.5).double() / max(1, n) for span, n in zip(spans, units, strict=True)])
+    sizes = torch.cat([one[span + 1] - one[span] for one, span in zip(sums, spans, strict=True)])
+    owner = torch.cat([torch.full_like(span, index) for index, span in enumerate(spans)])
+    order = share.argsort(stable=True)
+    leaving = order[: _nearest(sizes[order].cumsum(0), target - size(counts))]
+    more = torch.bincount(owner[leaving], minlength=len(units)).tolist()
+    return [count + one for count, one in zip(counts, more, strict=True)]
+
+
+def _nearest(sums: Tensor, target: float) -> int:
+    """How many of the summands come nearest to ``target``; of two that are equally near the fewer."""
+    place = int(torch.searchsorted(sums, target))
+    if place == len(sums):
+        return place
+    below = float(sums[place - 1]) if place else 0.0
+    return place + 1 if float(sums[place]) - target < target - below else place
+
+
+def _ordered(x: Tensor) -> Tensor:
+    """Floats as integers of the same order, so that halving an interval of them ends after 64 times."""
+    bits = (x + 0.0).view(torch.int64)  # −0 becomes 0
+    return torch.where(bits < 0, bits ^ 0x7FFFFFFFFFFFFFFF, bits)
 
 
 def _sizes(pool: Pool, alike: bool) -> Tensor:
@@ -78,14 +120,3 @@ def check_ratio(ratio: float) -> None:
             f"FlyweightError: ratio={ratio!r} is no fraction to remove. Give 0 or more and less than 1, "
             "as in ratio=0.5 for half of the parameters."
         )
-
-
-def _nearest(sums: Tensor, target: float) -> int:
-    """How many of the summands come nearest to ``target``; of two that are equally near the fewer."""
-    if not len(sums):
-        return 0
-    place = int(torch.searchsorted(sums, target))
-    below = float(sums[place - 1]) if place else 0.0
-    if place == len(sums):
-        return place
-    return place + 1 if float(sums[place]) - target < target - below else place

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from flyweight.compress.prune.distributions.earliest import ascending, earliest
+from flyweight.compress.prune.distributions.earliest import earliest
 from flyweight.compress.prune.pool import Damage, Pool
 from flyweight.core.errors import FlyweightError
 
@@ -46,7 +46,7 @@ class global_:
     def __call__(
         self, pools: Sequence[Pool], saliency: Sequence[Tensor], ratio: float, damage: Damage | None
     ) -> list[float]:
-        times = [self._comparable(scores.double())[ascending(scores)] for scores in saliency]
+        times = [self._comparable(scores.sort().values.double()) for scores in saliency]
         return earliest(pools, saliency, ratio, times, self.least, self.of == "units")
 
     def _comparable(self, scores: Tensor) -> Tensor:
