@@ -43,6 +43,11 @@ _HOMES = {
     "optimize": "search.optimize",
     "survey": "search.survey",
     "free": "search.free",
+    "pruned": "search.pruned",
+    "until": "search.until",
+    "chain": "search.chain",
+    "allocate": "search.allocate",
+    "priced": "search.priced",
     "measure": "deploy.evaluate",
     "load_task": "tasks.load",
     "save_pretrained": "core.pretrained",
@@ -80,9 +85,14 @@ if TYPE_CHECKING:
     from flyweight.learn.train import Train as Train
     from flyweight.models.build import Build as Build
     from flyweight.models.resize import Resize as Resize
+    from flyweight.search.allocate import allocate as allocate
+    from flyweight.search.chain import chain as chain
     from flyweight.search.free import free as free
     from flyweight.search.optimize import optimize as optimize
+    from flyweight.search.priced import priced as priced
+    from flyweight.search.pruned import pruned as pruned
     from flyweight.search.survey import survey as survey
+    from flyweight.search.until import until as until
     from flyweight.tasks.load import load_task as load_task
 
 __all__ = list(_HOMES)

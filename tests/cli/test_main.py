@@ -17,12 +17,15 @@ import tiny
 from flyweight import __version__
 from flyweight.cli import main as cli
 from flyweight.cli.doctor import _absent
-from flyweight.cli.optimize import _strategy
-from flyweight.cli.parser import parser
+from flyweight.cli.optimize import _show, _strategy
+from flyweight.cli.parser import parser, repeatable
 from flyweight.core.footprint import Footprint
 from flyweight.core.frontier import Frontier
 from flyweight.core.point import Point
 from flyweight.deploy.export.onnx import export_onnx
+from flyweight.search.chain import chain
+from flyweight.search.pruned import pruned
+from flyweight.search.until import until
 
 TASK = f"{Path(tiny.__file__)}:fresh_task"
 
@@ -151,6 +154,22 @@ def test_the_seed_reaches_the_trials_of_the_free_search() -> None:
     options = parser().parse_args(["optimize", TASK, "--strategy", "free", "--seed", "5"])["optimize"]
     assert _strategy(options).seed == 5
     assert _strategy(options).space.seed == 5
+
+
+def test_pruning_is_a_strategy_by_ratios_or_to_a_budget() -> None:
+    def strategy(*arguments: str) -> object:
+        given = repeatable(["optimize", TASK, "--strategy", "prune", *arguments])
+        return _strategy(parser().parse_args(given)["optimize"])
+
+    assert strategy() == pruned()
+    assert strategy("--ratios", "[0.2,0.6]", "--seed", "3") == pruned((0.2, 0.6), chain(seed=3))
+    assert strategy("--budget", "latency_ms<=2") == until(chain())
+
+
+def test_a_look_at_a_ratio_is_shown_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    _show(Point(id="x", label="channels", failure="not trained: measured at size_bytes 9"))
+    _show(Point(id="x", label="channels", failure="ParityError: no"))
+    assert [line[0] for line in capsys.readouterr().err.splitlines()] == ["·", "✗"]
 
 
 def test_debug_shows_where() -> None:

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from flyweight.compress.prune.prune import Prune
+from flyweight.compress.prune.structures.block import block
+from flyweight.compress.prune.structures.channel import channel
+from flyweight.compress.prune.structures.element import element
 from flyweight.core.budget import Budget
 from flyweight.core.errors import FlyweightError, UnknownNameError
 from flyweight.core.footprint import Footprint
@@ -15,6 +19,7 @@ from flyweight.core.task import Task
 from flyweight.models.resize import Resize
 from flyweight.search.candidate import Candidate, Terms
 from flyweight.search.free import free
+from flyweight.search.space import Space
 from flyweight.search.study import Study
 
 
@@ -146,3 +151,19 @@ def test_says_what_it_takes() -> None:
         free(trials=0)
     with pytest.raises(UnknownNameError, match=r"no sampler 'nsga3'\. Did you mean 'nsga2'"):
         free(sampler="nsga3")
+
+
+def test_some_trials_prune(fresh_task: Task, tmp_path: Path) -> None:
+    found = drive(free(trials=30, sampler="random"), fresh_task, tmp_path)
+    steps = [step for c in found for step in c.recipe if isinstance(step, Prune)]
+    assert {type(step.structure) for step in steps} == {channel, element, block}
+    assert all(0.1 <= step.ratio <= 0.9 for step in steps)
+    for candidate in found:
+        kinds = [type(step).__name__ for step in candidate.recipe]
+        if "Prune" in kinds:
+            prune = next(s for s in candidate.recipe if isinstance(s, Prune))
+            assert kinds[kinds.index("Prune") :][:2] == ["Prune", "Remove" if prune.structure == channel() else "Train"]
+            assert " −" in candidate.label
+    (tmp_path / "none").mkdir()
+    plainly = free(trials=10, sampler="random", space=Space(pruned=0.0))
+    assert not any(isinstance(s, Prune) for c in drive(plainly, fresh_task, tmp_path / "none") for s in c.recipe)

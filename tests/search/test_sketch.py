@@ -47,7 +47,7 @@ def test_it_is_measured_once_for_each_depth_and_look(evaluator: Evaluator) -> No
         return sketched(evaluator, dataclasses.replace(plain, sketch=Sketch(earnest=0, **fields)))
 
     point = look()
-    assert point.failure == "not trained: its untrained file was measured for the budget"
+    assert point.failure == f"not trained: measured at size_bytes {point.footprint.size_bytes:,}"
     assert point.quality is None
     assert point.id == plain.key(task)
     assert point.footprint.size_bytes > 0

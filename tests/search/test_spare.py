@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from arms import Refuse
+from flyweight.compress.prune.distributions.global_ import global_
+from flyweight.compress.prune.prune import Prune
+from flyweight.compress.prune.remove import Remove
+from flyweight.compress.prune.structures.channel import channel
 from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.core.budget import Budget
@@ -73,3 +78,20 @@ def test_what_costs_nothing_or_is_not_known_is_tried(evaluator: Evaluator) -> No
 
     run(base.recipe, evaluator.task.model, evaluator.task, evaluator.store)
     assert spared(evaluator, again, budgets(1)) is None, "its training is there already"
+
+
+def test_pruned_files_are_foreseen_where_the_weights_do_not_decide(evaluator: Evaluator) -> None:
+    task = evaluator.task
+    assert task.train is not None
+    prune = Prune(0.5, structure=channel())
+    recipe = (*plain(task).recipe, prune, Remove(), task.train)
+    half = Candidate(label="half", recipe=recipe)
+    point = spared(evaluator, half, budgets(1000))
+    assert point is not None
+    assert str(point.failure).startswith("skipped: ")
+    model = Remove()(prune(task.model, task), task)
+    size = _bytes(model, evaluator)
+    assert spared(evaluator, half, budgets(1.01 * size)) is None
+    assert spared(evaluator, half, budgets(size / 1.1)) is not None
+    other = dataclasses.replace(prune, distribution=global_())
+    assert spared(evaluator, Candidate(label="g", recipe=(*recipe[:1], other, *recipe[2:])), budgets(1000)) is None

@@ -146,3 +146,17 @@ def test_widths_come_each_once_the_middle_first(widths: list[float]) -> None:
     assert sorted(found) == sorted(widths)
     if widths:
         assert found[0] == sorted(widths)[len(widths) // 2]
+
+
+def test_a_task_without_a_family_is_searched_to_its_end_by_who_sends_results_back(fresh_task: Task) -> None:
+    """As ``optimize`` does; a plain iteration would not see a part that takes no results."""
+    task = dataclasses.replace(fresh_task, family=None)
+    candidates, found = survey()(task), []
+    try:
+        found.append(next(candidates))
+        while True:
+            found.append(candidates.send("a point"))
+    except StopIteration:
+        pass
+    assert [c.label for c in found] == [c.label for c in survey()(task)]
+    assert "baseline int8 weights" in {c.label for c in found}

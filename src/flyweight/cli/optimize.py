@@ -67,9 +67,16 @@ def _strategy(options: Any) -> Any:
         return free(options.trials, options.sampler, options.workers, options.seed, space)
     if options.workers != 1:
         raise FlyweightError(
-            f"FlyweightError: --workers {options.workers} needs --strategy free. The survey's arms go one after "
-            "another; or start the same command several times with one --out: such runs share their work."
+            f"FlyweightError: --workers {options.workers} needs --strategy free. The arms of the others go one "
+            "after another; or start the same command several times with one --out: such runs share their work."
         )
+    if options.strategy == "prune":
+        from flyweight.search.chain import chain
+        from flyweight.search.pruned import pruned
+        from flyweight.search.until import until
+
+        how = chain(seed=options.seed)
+        return until(how) if options.budget else pruned(tuple(options.ratios), how)
     return None
 
 
@@ -78,7 +85,9 @@ def _show(point: Point) -> None:
 
     if point.failure is not None:
         reason = " ".join(point.failure.split())
-        print(f"✗ {point.label}: {reason}", file=sys.stderr, flush=True)
+        print(
+            f"{'·' if reason.startswith('not trained: ') else '✗'} {point.label}: {reason}", file=sys.stderr, flush=True
+        )
         return
     costs = [cost(name, value) for name in ("size_bytes", "latency_ms") if (value := point.value(name)) is not None]
     quality = "" if point.quality is None else f"{point.quality.value:.4g}"

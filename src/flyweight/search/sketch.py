@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from flyweight.search.candidate import Candidate
     from flyweight.search.evaluate import Evaluator
 
-_TOLD = "not trained: its untrained file was measured for the budget"
+SKETCHED = "not trained: "
+"""How the reason of such a row begins."""
+
+_SHOWN = ("size_bytes", "parameters", "macs", "latency_ms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +66,7 @@ def sketched(evaluator: Evaluator, candidate: Candidate) -> Point:
         path = evaluator.store.folder / "sketches" / f"{key}.onnx"
         if kept is None or not path.exists():
             artifact = _export(evaluator, candidate, sketch.earnest, path)
-            point = dataclasses.replace(
-                point, format=artifact.format, bits=artifact.bits, notes=artifact.notes, failure=_TOLD
-            )
+            point = dataclasses.replace(point, format=artifact.format, bits=artifact.bits, notes=artifact.notes)
         else:
             point = kept
         (found,) = evaluator.footprints([path], sketch.seconds, upto=sketch.upto)
@@ -75,7 +76,8 @@ def sketched(evaluator: Evaluator, candidate: Candidate) -> Point:
         told = str(error) if isinstance(error, FlyweightError) else f"{type(error).__name__}: {error}"
         return evaluator.ledger.keep(dataclasses.replace(point, failure=told))
     found = dataclasses.replace(found, detail={**found.detail, "sketch": [sketch.upto, sketch.again]})
-    return evaluator.ledger.keep(dataclasses.replace(point, footprint=found))
+    told = ", ".join(f"{name} {value:,.6g}" for name in _SHOWN if (value := getattr(found, name)) is not None)
+    return evaluator.ledger.keep(dataclasses.replace(point, footprint=found, failure=f"{SKETCHED}measured at {told}"))
 
 
 def untrained(evaluator: Evaluator, candidate: Candidate, earnest: int = 0) -> nn.Module:
@@ -109,7 +111,7 @@ def _export(evaluator: Evaluator, candidate: Candidate, earnest: int, path: Path
 
 
 def _is_sketch(point: Point) -> bool:
-    return point.failure == _TOLD
+    return point.failure is not None and point.failure.startswith(SKETCHED)
 
 
 _DEPTHS: tuple[Depth, ...] = ("counts", "latency", "memory")

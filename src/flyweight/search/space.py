@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flyweight.compress.prune.evidence import Score
+from flyweight.compress.prune.pool import Structure
+from flyweight.compress.prune.prune import Prune
+from flyweight.compress.prune.remove import Remove
+from flyweight.compress.prune.scores.magnitude import magnitude
+from flyweight.compress.prune.scores.taylor import taylor
+from flyweight.compress.prune.structures.block import block
+from flyweight.compress.prune.structures.channel import channel
+from flyweight.compress.prune.structures.element import element
 from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.compress.quantize.ranges.kl import kl
@@ -21,6 +31,8 @@ from flyweight.search.candidate import Candidate, plain, seeded
 from flyweight.search.taught import taught
 
 _RULES = {"minmax": minmax, "percentile": percentile, "mse": mse, "kl": kl}
+_STRUCTURES: Mapping[str, Structure] = {"channels": channel(), "weights": element(), "blocks": block(4, 1)}
+_SCORES: Mapping[str, Score] = {"magnitude": magnitude(), "taylor": taylor()}
 _QUARTERS = 4
 """Epochs are drawn in quarters of the baseline's, widths in percent: trials that are nearly equal become equal."""
 
@@ -31,11 +43,13 @@ class Space:
 
     Of a task with a family: the width, from ``widths`` on a log scale. Of a task that can be trained: epochs (as a part
     of the baseline's, up to ``longest``), rate, distillation with its temperature and λ, mixup, and which of the task's
-    augmentations. Of every task: float, int8 after training with a range rule, int8 weights, or int8 aware.
+    augmentations; then, up to the fraction ``pruned``, which weights, blocks or channels leave it, by which score, and
+    the training that follows. Of every task: float, int8 after training with a range rule, int8 weights, or int8 aware.
     """
 
     widths: tuple[float, float] = (0.05, 1.4)
     longest: float = 2.0
+    pruned: float = 0.9
     seed: int = 0
 
     def __call__(self, trial: Any, task: Task) -> Candidate:
@@ -46,7 +60,7 @@ class Space:
         else:
             recipe, aware = self._trained(trial, task, train)
         recipe = (*recipe, *_quantized(trial, aware))
-        chosen = [f"width {step.width:g}" for step in recipe if isinstance(step, Resize)]
+        chosen = [text for step in recipe if (text := _told(step))]
         return Candidate(
             label=", ".join((f"trial {trial.number}", *chosen, trial.params["quantization"])), recipe=recipe
         )
@@ -67,7 +81,18 @@ class Space:
             loss=self._loss(trial, task, train),
             augment=chosen,
         )
-        return (*resized, step), step
+        return (*resized, step, *self._pruned(trial, step)), step
+
+    def _pruned(self, trial: Any, train: Train) -> Recipe:
+        if not self.pruned or not trial.suggest_categorical("pruned", [False, True]):
+            return ()
+        structure = _STRUCTURES[trial.suggest_categorical("structure", sorted(_STRUCTURES))]
+        ratio = round(trial.suggest_float("ratio", min(0.1, self.pruned), self.pruned), 2)
+        score = _SCORES[trial.suggest_categorical("score", sorted(_SCORES))]
+        tuning = trial.suggest_categorical("tuning", [0.25, 0.5, 1.0])
+        step = Prune(ratio, score=score, structure=structure)
+        removed = (Remove(),) if isinstance(structure, channel) else ()
+        return (step, *removed, dataclasses.replace(train, epochs=max(1, round(tuning * train.epochs))))
 
     def _loss(self, trial: Any, task: Task, train: Train) -> Any:
         loss = train.loss
@@ -75,7 +100,8 @@ class Space:
             temperature = round(trial.suggest_float("temperature", 1.0, 10.0, log=True), 1)
             soft = round(trial.suggest_float("soft", 0.2, 3.0, log=True), 2)
             loss = taught(task, (self._teacher(task, train),), temperature, soft)
-        if trial.suggest_categorical("mixup", [False, True]):
+        # Whole numbers, such as token ids, have no mean.
+        if task.example[0].is_floating_point() and trial.suggest_categorical("mixup", [False, True]):
             loss = mixed(alpha=round(trial.suggest_float("mixup_alpha", 0.1, 1.0), 1), inner=loss)
         return loss
 
@@ -83,6 +109,13 @@ class Space:
         # One teacher for all trials: the largest of the family, improved; it is trained once.
         improved = dataclasses.replace(train, augment=task.augment)
         return (improved,) if task.family is None else (Resize(max(self.widths), seed=self.seed), improved)
+
+
+def _told(step: Step) -> str | None:
+    if isinstance(step, Prune):
+        units = {"elements": "weights"}.get(step.structure.units, step.structure.units)  # type: ignore[attr-defined]
+        return f"{units} −{100 * step.ratio:.3g} %"
+    return f"width {step.width:g}" if isinstance(step, Resize) else None
 
 
 def _quantized(trial: Any, train: Train | None) -> tuple[Step, ...]:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
+from flyweight.compress.prune.distributions.erdos_renyi import erdos_renyi
+from flyweight.compress.prune.distributions.fixed import fixed
+from flyweight.compress.prune.distributions.uniform import uniform
+from flyweight.compress.prune.prune import Prune
+from flyweight.compress.prune.remove import Remove
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.core.budget import Budget
 from flyweight.core.key import recipe_keys
 from flyweight.core.point import Point
 from flyweight.core.serial import to_json
+from flyweight.core.step import Step
 from flyweight.deploy.export.onnx import export_onnx
 from flyweight.learn.train import Train
 from flyweight.models.resize import Resize
 from flyweight.search.candidate import Candidate
 from flyweight.search.evaluate import Evaluator
+from flyweight.search.sketch import untrained
 
 _MARGIN = 1.05
 """How far above its budget an untrained file must be: training changes a few bytes of it, not its structure."""
@@ -28,7 +32,8 @@ def spared(evaluator: Evaluator, candidate: Candidate, budgets: Sequence[Budget]
     """The row of a ``candidate`` that need not be trained, for its file untrained breaks a budget of ``size_bytes``.
 
     None, where it may keep them, or nothing is saved: it is the baseline, its training is kept already (as that of a
-    teacher is), or a step other than :class:`Resize`, :class:`Quantize` and :class:`Train` may change its bytes.
+    teacher is), or a step other than :class:`Resize`, :class:`Quantize`, :class:`Train`, :class:`Remove`, and
+    :class:`Prune` by a distribution that asks no weights, may change its bytes.
     """
     limits = [b for b in budgets if b.field == "size_bytes"]
     if not limits or candidate.baseline or not _costly(evaluator, candidate):
@@ -48,7 +53,7 @@ def spared(evaluator: Evaluator, candidate: Candidate, budgets: Sequence[Budget]
 
 def _costly(evaluator: Evaluator, candidate: Candidate) -> bool:
     recipe, task = candidate.recipe, evaluator.task
-    if not all(isinstance(step, Resize | Quantize | Train) for step in recipe):
+    if not all(_foreseen(step) for step in recipe):
         return False
     keys = recipe_keys(recipe, task.model, task)
     kept = evaluator.ledger.get(keys[-1])
@@ -58,11 +63,14 @@ def _costly(evaluator: Evaluator, candidate: Candidate) -> bool:
     return any(isinstance(step, Train) and not evaluator.store.has(key) for step, key in steps)
 
 
+def _foreseen(step: Step) -> bool:
+    """Whether the bytes that ``step`` leads to do not hang on what was learnt."""
+    if isinstance(step, Prune):
+        return isinstance(step.distribution, uniform | fixed | erdos_renyi)
+    return isinstance(step, Resize | Quantize | Train | Remove)
+
+
 def _untrained_bytes(evaluator: Evaluator, candidate: Candidate) -> int:
-    task = evaluator.task
-    model = copy.deepcopy(task.model)
-    with torch.random.fork_rng(), tempfile.TemporaryDirectory(prefix="flyweight-") as folder:
-        torch.manual_seed(0)
-        for step in candidate.recipe:
-            model = model if isinstance(step, Train) else step.edit(model, task)
-        return export_onnx(model.eval(), task, Path(folder) / "model.onnx").path.stat().st_size
+    with tempfile.TemporaryDirectory(prefix="flyweight-") as folder:
+        model = untrained(evaluator, candidate)
+        return export_onnx(model, evaluator.task, Path(folder) / "model.onnx").path.stat().st_size

@@ -1,0 +1,91 @@
+"""The chain in which pruning pays: trained, pruned, taken out, trained on, quantized."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from flyweight.compress.prune.distributions.uniform import uniform
+from flyweight.compress.prune.evidence import Score
+from flyweight.compress.prune.pool import Distribution, Structure
+from flyweight.compress.prune.prune import Prune
+from flyweight.compress.prune.remove import Remove
+from flyweight.compress.prune.scores.taylor import taylor
+from flyweight.compress.prune.structures.channel import channel
+from flyweight.compress.quantize.aware import Aware
+from flyweight.compress.quantize.quantize import Quantize
+from flyweight.core.errors import FlyweightError
+from flyweight.core.step import Recipe
+from flyweight.core.task import Task
+from flyweight.learn.train import Train
+from flyweight.search.candidate import plain, seeded
+from flyweight.search.taught import taught
+
+_REMOVABLE = ("channels", "heads", "layers")
+"""What leaves the model for real; zeros of the others stay, and are stored in few bytes."""
+
+_SLOWER = 0.5
+"""Fine-tuning's rate, in that of the baseline; that of the training with rounding is a tenth, as in the survey."""
+
+_ROUNDED, _ROUNDED_RATE = 0.125, 0.1
+
+
+@dataclass(frozen=True)
+class chain:
+    """``chain()(ratio, task)``: the recipe that prunes ``task``'s baseline by ``ratio`` and makes a small file of it.
+
+    The baseline's own training comes first, so all ratios share it; then the fraction ``ratio`` of what ``structure``
+    takes away goes at once, by ``score`` and ``distribution``; channels, heads and layers leave the model. It is then
+    trained for ``tuning`` of the baseline's epochs at half its rate, distilled from the baseline, and, where ``bits``
+    says so, quantized with a short training of its rounding. A task whose model is trained already (``train`` None) is
+    pruned and quantized without training. At ratio 0 nothing is pruned. ``seed`` is added to that of the training.
+    """
+
+    structure: Structure = channel()  # noqa: RUF009 (frozen)
+    score: Score = taylor()  # noqa: RUF009
+    distribution: Distribution = uniform()  # noqa: RUF009
+    tuning: float = 0.5
+    bits: int | None = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.tuning >= 0:
+            raise FlyweightError(
+                f"FlyweightError: chain got tuning={self.tuning!r}. Give the part of the baseline's epochs that "
+                "follows pruning, as in tuning=0.5; 0 for none."
+            )
+
+    def __call__(self, ratio: float, task: Task) -> Recipe:
+        base = plain(task, self.seed).recipe
+        train = seeded(task.train, self.seed) if task.train is not None else None
+        pruned = (*base, *self._pruning(ratio))
+        if not isinstance(train, Train):
+            return pruned if self.bits is None else (*pruned, Quantize(bits=self.bits))
+        loss = taught(task, (base,), temperature=4.0, soft=1.0)
+        if ratio and self.tuning:
+            pruned = (*pruned, _again(train, self.tuning, _SLOWER, loss))
+        if self.bits is None:
+            return pruned
+        rounded = _again(train, _ROUNDED, _ROUNDED_RATE, loss if ratio else train.loss)
+        return (*pruned, Quantize(bits=self.bits, aware=Aware()), rounded)
+
+    def label(self, ratio: float) -> str:
+        """What people call it: ``channels −50 % (taylor), int8``."""
+        units = {"elements": "weights"}.get(told := getattr(self.structure, "units", ""), told) or "units"
+        what = f"{units} −{100 * ratio:.3g} % ({type(self.score).__name__})" if ratio else "unpruned"
+        return what if self.bits is None else f"{what}, int{self.bits}"
+
+    def _pruning(self, ratio: float) -> Recipe:
+        if not ratio:
+            return ()
+        step = Prune(ratio, self.score, self.structure, self.distribution)
+        return (step, Remove()) if getattr(self.structure, "units", "") in _REMOVABLE else (step,)
+
+
+def _again(train: Train, part: float, rate: float, loss: Any) -> Train:
+    """``train`` for a ``part`` of its epochs, at ``rate`` times its rate where the optimizer tells one."""
+    optimizer: Any = train.optimizer
+    if getattr(optimizer, "lr", None) is not None:
+        optimizer = dataclasses.replace(optimizer, lr=rate * optimizer.lr)
+    return dataclasses.replace(train, epochs=max(1, round(part * train.epochs)), optimizer=optimizer, loss=loss)

@@ -1,0 +1,41 @@
+"""The strategy that prunes: the frontier of several ratios."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from flyweight.compress.prune.distributions.earliest import check_ratio
+from flyweight.core.task import Task
+from flyweight.search.candidate import Candidate, Terms
+from flyweight.search.chain import chain
+
+RATIOS = (0.3, 0.5, 0.7, 0.85)
+
+
+@dataclass(frozen=True)
+class pruned:
+    """The baseline pruned by each of ``ratios``, as ``how`` says, in float and in its integers.
+
+    Both share their training. The baseline in integers comes first, then the middle ratio, then its neighbours, so a
+    search that is stopped early has something to show. For a budget instead of ratios take :class:`until`.
+    """
+
+    ratios: tuple[float, ...] = RATIOS
+    how: chain = chain()  # noqa: RUF009 (frozen)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ratios", tuple(self.ratios))
+        for ratio in self.ratios:
+            check_ratio(ratio)
+
+    def __call__(self, task: Task, terms: Terms | None = None) -> Iterator[Candidate]:
+        """The candidates for ``task``."""
+        left = sorted({ratio for ratio in self.ratios if ratio})
+        middle = left[len(left) // 2] if left else 0.0
+        for ratio in (0.0, *sorted(left, key=lambda r: (abs(r - middle), r))):
+            for bits in dict.fromkeys((self.how.bits, None)):
+                if ratio or bits is not None:
+                    how = dataclasses.replace(self.how, bits=bits)
+                    yield Candidate(label=how.label(ratio), recipe=how(ratio, task))
