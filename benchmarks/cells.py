@@ -144,9 +144,10 @@ def _start(counter: Any, devices: int, processes: int) -> None:
         every = [v.strip() for v in visible.split(",")] if visible else [str(i) for i in range(devices)]
         os.environ["CUDA_VISIBLE_DEVICES"] = every[index % devices]
     os.environ.setdefault("NO_PROGRESS", "1")
-    import torch
+    if "OMP_NUM_THREADS" not in os.environ:
+        import torch
 
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
 
 
 def _made(given: tuple[Callable[[Any, Any], Rows], Any, Any]) -> tuple[str, Rows, str | None]:
