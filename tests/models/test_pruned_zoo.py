@@ -141,6 +141,14 @@ def test_what_a_score_cannot_see_is_refused_by_name(name, score, text):
         Prune(0.5, score=score, structure=channel())(task.model, task)
 
 
+def test_what_a_score_cannot_see_may_be_left_out():
+    step = Prune(0.5, score=activation(), structure=channel(), exclude=("grow.*",))
+    task = _task("unet")
+    _, shrunk = _held(task, step)
+    assert [m.out_channels for m in shrunk.grow] == [m.out_channels for m in task.model.grow]
+    assert _count(shrunk) < _count(task.model)
+
+
 @pytest.mark.parametrize("name", [n if n == "unet" else pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES])
 def test_the_contract(name):
     """Saved and loaded, exported, in agreement with its file, and fewer operations in it."""
