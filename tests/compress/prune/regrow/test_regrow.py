@@ -11,11 +11,14 @@ from torch import nn
 import tiny
 from flyweight.compress.prune.distributions.erdos_renyi import erdos_renyi
 from flyweight.compress.prune.distributions.uniform import uniform
+from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.regrow.regrow import Regrow
 from flyweight.compress.prune.regrow.rigl import rigl
 from flyweight.compress.prune.regrow.set_ import set_
 from flyweight.compress.prune.regrow.snfs import snfs
 from flyweight.compress.prune.regrow.static import static
+from flyweight.compress.prune.remove import Remove
+from flyweight.compress.prune.structures.channel import channel
 from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.core.errors import FlyweightError, ShapeError, UnknownNameError, UnsupportedError
@@ -96,6 +99,17 @@ def test_the_contract(step, fresh_task):
 def test_training_after_it_keeps_the_contract(fresh_task):
     task = dataclasses.replace(fresh_task, fit=Fit(precision="no"))
     check_step(Train(epochs=1, optimizer=sgd(lr=0.05)), task, after=(Regrow(0.8, rigl(every=2)),))
+
+
+@pytest.mark.parametrize(
+    ("step", "between"),
+    [(Quantize(bits=8), ()), (Remove(), (Prune(0.5, structure=channel()),))],
+    ids=["quantize", "remove"],
+)
+def test_what_comes_after_it_keeps_the_contract(step, between, fresh_task):
+    task = dataclasses.replace(fresh_task, fit=Fit(precision="no"))
+    sparse = (Regrow(0.8, rigl(every=2)), Train(epochs=1, optimizer=sgd(lr=0.05)))
+    check_step(step, task, after=(*sparse, *between))
 
 
 @pytest.mark.parametrize("rule", [rigl(every=2), snfs(every=2)])
