@@ -11,6 +11,8 @@ from flyweight.deploy.parity import check_parity
 from flyweight.tasks.cross_entropy import cross_entropy
 
 NAMES = sorted(zoo.KINDS)
+PLAIN = {"resnet", "survey_cnn", "unet", "vgg", "wide_resnet"}
+"""Families of nothing but what other tests export every time."""
 
 
 def _count(model):
@@ -67,7 +69,7 @@ def test_comes_back_from_its_state_dict(name):
     assert torch.equal(model(x), other(x))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in PLAIN else n for n in NAMES])
 def test_is_exported_and_the_file_agrees(name, tmp_path):
     task = zoo.zoo_task(name)
     artifact = export_onnx(task.model, task, tmp_path / "model.onnx")
