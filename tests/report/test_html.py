@@ -16,6 +16,7 @@ import pytest
 
 from flyweight.core.errors import StoreError
 from flyweight.core.frontier import Frontier
+from flyweight.core.point import Point
 from flyweight.report.html import fragment, write
 
 _VOID = {"br", "hr", "input", "meta", "link", "img"}
@@ -271,3 +272,12 @@ def test_text_stands_out_in_light_and_in_dark() -> None:
             for paper in ("paper", "card", "tint"):
                 bright, dark = sorted((luminance(colors[ink]), luminance(colors[paper])), reverse=True)
                 assert (bright + 0.05) / (dark + 0.05) >= 4.5, (ink, paper)
+
+
+def test_what_was_left_out_has_a_list_of_its_own(frontier: Frontier, tmp_path: Path) -> None:
+    look = Point(id="l1", label="a look", failure="not trained: measured at size_bytes 9")
+    page = write(dataclasses.replace(frontier, points=(*frontier.points, look)), tmp_path / "r.html").read_text()
+    assert '<section id="left-out"' in page
+    assert "Candidates that were not trained" in page
+    assert "2 failed · 1 left out" in page
+    assert '<section id="left-out"' not in write(frontier, tmp_path / "q.html").read_text()

@@ -10,6 +10,7 @@ import pytest
 
 from flyweight.core.errors import MissingExtraError
 from flyweight.core.frontier import Frontier
+from flyweight.core.point import Point
 from flyweight.report.table import dataframe, text
 
 
@@ -99,3 +100,20 @@ def test_a_missing_pandas_is_told(frontier: Frontier, monkeypatch: pytest.Monkey
     assert str(error.value) == (
         "MissingExtraError: to_dataframe needs pandas, which is not installed. Run: pip install pandas"
     )
+
+
+def test_what_was_left_out_before_training_has_not_failed(frontier: Frontier) -> None:
+    looks = [
+        Point(id="l1", label="channels −50 %", failure="not trained: measured at size_bytes 9"),
+        Point(id="l2", label="wide", failure="skipped: 9 KB untrained exceeds size_bytes<=1000"),
+    ]
+    more = dataclasses.replace(frontier, points=(*frontier.points, *looks))
+    told = text(more, color=False).splitlines()
+    assert told[0] == "fashion-mini: 3 of 5 points on the frontier, 2 failed, 2 left out"
+    assert told[-2:] == [
+        "· channels −50 %  not trained: measured at size_bytes 9",
+        "· wide  skipped: 9 KB untrained exceeds size_bytes<=1000",
+    ]
+    assert "2 left out" in more._repr_html_()
+    only = Frontier((looks[0],))
+    assert "No candidate was finished" in text(only, color=False) or "no point yet" in text(only, color=False)

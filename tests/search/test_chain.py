@@ -32,7 +32,7 @@ def task(fresh_task: Task) -> Task:
 def test_the_chain_shares_the_baseline_and_learns_from_it(task: Task) -> None:
     base, prune, remove, tuned, quantize, rounded = chain(tuning=0.25)(0.5, task)
     assert (base,) == plain(task).recipe
-    assert prune == Prune(0.5, taylor(), channel())
+    assert prune == Prune(0.5, taylor(), channel(round_to=8))
     assert remove == Remove()
     assert isinstance(tuned, Train) and isinstance(rounded, Train) and isinstance(quantize, Quantize)
     assert (tuned.epochs, rounded.epochs) == (2, 1)

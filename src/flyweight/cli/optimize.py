@@ -85,9 +85,8 @@ def _show(point: Point) -> None:
 
     if point.failure is not None:
         reason = " ".join(point.failure.split())
-        print(
-            f"{'·' if reason.startswith('not trained: ') else '✗'} {point.label}: {reason}", file=sys.stderr, flush=True
-        )
+        mark = "·" if point.left_out else "✗"
+        print(f"{mark} {point.label}: {reason}", file=sys.stderr, flush=True)
         return
     costs = [cost(name, value) for name in ("size_bytes", "latency_ms") if (value := point.value(name)) is not None]
     quality = "" if point.quality is None else f"{point.quality.value:.4g}"

@@ -8,6 +8,10 @@ from typing import Any
 
 from flyweight.core.footprint import Footprint
 
+SKIPPED, SKETCHED = "skipped: ", "not trained: "
+"""How the reason begins of a candidate that was left out before training: for the bytes of its untrained file; or
+since that was only measured, to find the one that is worth training."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
@@ -47,6 +51,11 @@ class Point:
     seconds: float | None = None
     failure: str | None = None
     baseline: bool = False
+
+    @property
+    def left_out(self) -> bool:
+        """Whether it has no model since it was left out before training, and did not fail."""
+        return self.failure is not None and self.failure.startswith((SKIPPED, SKETCHED))
 
     def value(self, name: str) -> float | None:
         """The measured field ``name``: ``"quality"`` or one of the footprint's."""

@@ -51,7 +51,7 @@ def headline(frontier: Frontier) -> str:
     """The run in one sentence, such as "47× smaller at −0.2 points"."""
     view, chosen = View.of(frontier), picks(frontier)
     if not view.shown:
-        return "No candidate was finished" if view.failed else "Nothing has been tried yet"
+        return "No candidate was finished" if view.failed or view.left_out else "Nothing has been tried yet"
     if chosen:
         texts = _sentences(view, chosen) or ["As good as the baseline, and no smaller or faster"]
         whole = texts[0] if len(texts) == 1 else ", ".join(texts[:-1]) + ", or " + texts[-1]

@@ -21,7 +21,13 @@ from flyweight.report.picture import draw
 from flyweight.report.plot import plot
 from flyweight.report.view import View
 
-_PARTS = (("frontier", "Frontier"), ("points", "Points"), ("failed", "Failed"), ("claims", "Claims"))
+_PARTS = (
+    ("frontier", "Frontier"),
+    ("points", "Points"),
+    ("failed", "Failed"),
+    ("left-out", "Left out"),
+    ("claims", "Claims"),
+)
 _MORE = (("recipes", "Recipes"), ("method", "Method"), ("machine", "Hardware"))
 _FITS = 'style="max-width:100%;height:auto"'
 _ROWS = 12
@@ -61,6 +67,7 @@ def fragment(frontier: Frontier) -> str:
     hidden = len(view.shown) - len(rows)
     rest = [f"{hidden} more points"] if hidden > 0 else []
     rest += [f"{len(view.failed)} failed"] if view.failed else []
+    rest += [f"{len(view.left_out)} left out"] if view.left_out else []
     task = str(frontier.about.get("task") or "")
     return tag(
         "div",

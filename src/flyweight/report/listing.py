@@ -35,8 +35,15 @@ def table(view: View) -> Markup:
 
 
 def failures(view: View) -> Markup:
-    """The candidates that failed, each with its reason."""
-    if not view.failed:
+    """The candidates that failed, and those that were left out before training, each with its reason."""
+    return joined(
+        _reasons("failed", "Candidates that failed", view.failed),
+        _reasons("left-out", "Candidates that were not trained", view.left_out),
+    )
+
+
+def _reasons(name: str, title: str, points: Sequence[Point]) -> Markup:
+    if not points:
         return Markup("")
     items = [
         tag(
@@ -45,9 +52,9 @@ def failures(view: View) -> Markup:
             tag("p", p.failure or "", class_="reason"),
             tag("p", words(p.recipe), class_="words"),
         )
-        for p in view.failed
+        for p in points
     ]
-    return section("failed", "Candidates that failed", tag("ul", *items, class_="failed"))
+    return section(name, title, tag("ul", *items, class_="failed"))
 
 
 def recipes(view: View) -> Markup:

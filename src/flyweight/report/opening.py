@@ -24,6 +24,7 @@ def header(frontier: Frontier, view: View) -> Markup:
     task = str(about.get("task") or "").strip()
     counted = [f"{len(view.shown)} point{'' if len(view.shown) == 1 else 's'}", f"{len(view.optimal)} on the frontier"]
     counted += [f"{len(view.failed)} failed"] if view.failed else []
+    counted += [f"{len(view.left_out)} left out"] if view.left_out else []
     ended = str(about.get("ended") or "").replace("T", " ").replace("+00:00", " UTC")
     counted += [ended] if ended else []
     end = _ENDS.get(str(about.get("end")), "")

@@ -38,7 +38,7 @@ _GAP = 2
 
 
 def text(frontier: Frontier, color: bool | None = None, width: int | None = None) -> str:
-    """The points as an aligned table, 100 to 140 columns wide, with the failed candidates and their reasons below.
+    """The points as an aligned table, 100 to 140 columns wide, with the candidates that failed or were left out below.
 
     ``color`` None colours for a terminal, and never where ``NO_COLOR`` is set.
     """
@@ -67,6 +67,8 @@ def text(frontier: Frontier, color: bool | None = None, width: int | None = None
     for point in view.failed:
         reason = " ".join((point.failure or "").split())
         console.print(Text.assemble(("✗ ", "red"), (point.label, "bold"), (f"  failed: {reason}", "")))
+    for point in view.left_out:
+        console.print(Text(f"· {point.label}  {' '.join((point.failure or '').split())}", style="dim"))
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines())
 
 
@@ -82,7 +84,7 @@ def dataframe(frontier: Frontier) -> Any:
             "MissingExtraError: to_dataframe needs pandas, which is not installed. Run: pip install pandas"
         ) from error
     view = View.of(frontier)
-    rows = [_row(view, point) for point in (*view.shown, *view.failed)]
+    rows = [_row(view, point) for point in (*view.shown, *view.failed, *view.left_out)]
     table = pd.DataFrame(rows, columns=list(_row(view, Point(id="", label=""))))
     return table.astype(dict.fromkeys(COSTS, float))
 
@@ -95,7 +97,8 @@ def _heading(frontier: Frontier, view: View) -> str:
     task = str(frontier.about.get("task", "") or "").strip()
     counted = f"{len(view.optimal)} of {len(view.shown)} points on the frontier" if view.shown else "no point yet"
     failed = f", {len(view.failed)} failed" if view.failed else ""
-    return f"{task + ': ' if task else ''}{counted}{failed}"
+    left = f", {len(view.left_out)} left out" if view.left_out else ""
+    return f"{task + ': ' if task else ''}{counted}{failed}{left}"
 
 
 def _grid(view: View, space: int) -> Any:

@@ -15,13 +15,15 @@ KINDS = ("float", "int8", "other bits")
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """A frontier sorted for showing: ``shown`` are the finished points, the best first, ``failed`` the others.
+    """A frontier sorted for showing: ``shown`` are the finished points, the best first; ``failed`` those that failed,
+    and ``left_out`` those that were not trained for what their untrained files cost.
 
     ``optimal`` holds the identities of the points that no other beats in the run's own costs.
     """
 
     shown: tuple[Point, ...]
     failed: tuple[Point, ...]
+    left_out: tuple[Point, ...]
     baseline: Point | None
     optimal: frozenset[int]
     scale: Scale
@@ -35,7 +37,8 @@ class View:
         rest = sorted((p for p in ready if id(p) not in optimal), key=_worth)
         return cls(
             shown=(*best, *rest),
-            failed=tuple(p for p in given.points if p.failure is not None),
+            failed=tuple(p for p in given.points if p.failure is not None and not p.left_out),
+            left_out=tuple(p for p in given.points if p.left_out),
             baseline=given.baseline,
             optimal=optimal,
             scale=Scale.of(ready),

@@ -40,9 +40,12 @@ class chain:
     trained for ``tuning`` of the baseline's epochs at half its rate, distilled from the baseline, and, where ``bits``
     says so, quantized with a short training of its rounding. A task whose model is trained already (``train`` None) is
     pruned and quantized without training. At ratio 0 nothing is pruned. ``seed`` is added to that of the training.
+
+    Channels stay in multiples of 8, for runtimes compute in blocks: with 18 channels where there were 32, a layer may
+    take longer than with all 32 (survey_cnn(0.5), ONNX Runtime: 0.198 ms at 43.8 % removed, 0.075 ms at 50 %).
     """
 
-    structure: Structure = channel()  # noqa: RUF009 (frozen)
+    structure: Structure = channel(round_to=8)  # noqa: RUF009 (frozen)
     score: Score = taylor()  # noqa: RUF009
     distribution: Distribution = uniform()  # noqa: RUF009
     tuning: float = 0.5

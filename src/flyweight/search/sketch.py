@@ -16,7 +16,7 @@ from flyweight.core.artifact import Artifact
 from flyweight.core.atomic import atomic_path
 from flyweight.core.errors import FlyweightError, StoreError
 from flyweight.core.key import recipe_keys
-from flyweight.core.point import Point
+from flyweight.core.point import SKETCHED, Point
 from flyweight.core.recipe import run
 from flyweight.core.serial import to_json
 from flyweight.core.step import Step
@@ -27,9 +27,6 @@ from flyweight.measure.footprint import Depth
 if TYPE_CHECKING:
     from flyweight.search.candidate import Candidate
     from flyweight.search.evaluate import Evaluator
-
-SKETCHED = "not trained: "
-"""How the reason of such a row begins."""
 
 _SHOWN = ("size_bytes", "parameters", "macs", "latency_ms")
 

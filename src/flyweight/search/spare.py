@@ -14,7 +14,7 @@ from flyweight.compress.prune.remove import Remove
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.core.budget import Budget
 from flyweight.core.key import recipe_keys
-from flyweight.core.point import Point
+from flyweight.core.point import SKIPPED, Point
 from flyweight.core.serial import to_json
 from flyweight.core.step import Step
 from flyweight.deploy.export.onnx import export_onnx
@@ -45,7 +45,7 @@ def spared(evaluator: Evaluator, candidate: Candidate, budgets: Sequence[Budget]
     tightest = min(limits, key=lambda b: b.limit)
     if size <= _MARGIN * tightest.limit:
         return None
-    told = f"skipped: {size / 1000:.3g} KB untrained exceeds {tightest}"
+    told = f"{SKIPPED}{size / 1000:.3g} KB untrained exceeds {tightest}"
     recipe = to_json(candidate.recipe)
     point = Point(id=candidate.key(evaluator.task), label=candidate.label, recipe=recipe, failure=told)
     return evaluator.ledger.keep(point)
