@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,9 +34,10 @@ def bitmap(proto: Any, blocks: Iterable[tuple[int, int]] = (), widths: Mapping[i
 
     A weight as a matrix ``(first dimension, rest)`` is cut into tiles, of 1×1 or of one of ``blocks``; the file keeps
     the tiles with a number in them and one bit a tile. Plain operations make the weight of the two; the runtime carries
-    them out once, when it opens the file, and after that the weight is a constant like any other. Where most of the
-    bitmap's own bytes are zero, they are stored in the same way. What gets no smaller stays: the file never grows.
-    ``widths`` are those of :func:`~flyweight.deploy.export.pack.pack`, which comes after.
+    them out once, when it opens the file (for which it takes time, and memory for what lies between), and after that
+    the weight is a constant like any other. Where most of the bitmap's own bytes are zero, they are stored in the same
+    way. What gets no smaller stays: the file never grows. ``widths`` are those of
+    :func:`~flyweight.deploy.export.pack.pack`, which comes after.
     """
     from onnx import TensorProto, numpy_helper
 
@@ -91,47 +91,39 @@ class _Writer:
     """Makes the operations that put a weight together, and writes them in front of the graph's own."""
 
     def __init__(self, graph: Any) -> None:
-        self._graph, self._nodes = graph, list[Any]()
+        self._graph = graph
         taken = {name for node in graph.node for name in (*node.input, *node.output)}
         taken |= {value.name for value in (*graph.input, *graph.initializer)}
         self._fresh: Iterator[str] = (n for n in (f"z{i}" for i in range(1 << 62)) if n not in taken)
-        self._shared, self._used = _shared(), False
+        self._shared, self._nodes = _Piece(), list[Any]()
+        self._line = self._constant(self._shared, _integers([-1]))
+        self._table = self._places()
 
     def piece(self, weight: Any, cut: Tiles, name: str, bits: int, suffix: str = "") -> _Piece:
         """What yields ``weight`` under ``name`` from its tiles, each value of which takes ``bits``."""
         from onnx import TensorProto, helper
 
-        made = _Piece(tensors=[] if self._used else list(self._shared))
+        made = _Piece()
         made.less = cut.kept.nbytes - -(-cut.kept.size * bits // 8)
-        where = self._positions(made, cut.bits)
-        kept = self._constant(made, cut.kept, f".{suffix}" if suffix else "")
+        if not self._nodes:
+            made.less -= self._shared.bytes
+        kept = self._constant(made, cut.kept.reshape(1, -1), f".{suffix}" if suffix else "")
         kind = helper.np_dtype_to_tensor_dtype(weight.dtype)
-        narrow = kind != TensorProto.FLOAT
-        if narrow:
-            # OpenVINO puts nothing but 32 bits in place when it opens a file, and would do so at each call.
-            kept = self._node(made, "Cast", [kept], to=TensorProto.FLOAT)
-        zeros = self._zeros(made, (math.prod(cut.grid), *cut.kept.shape[1:]), "float32")
-        rows, columns = cut.kept.shape[1:]
-        whole = (cut.grid[0] * rows, cut.grid[1] * columns)
-        value = self._node(made, "ScatterND", [zeros, where, kept])
-        if rows > 1 and cut.grid[1] > 1:
-            value = self._reshape(made, value, (*cut.grid, rows, columns))
-            value = self._node(made, "Transpose", [value], perm=[0, 2, 1, 3])
-        if whole != cut.size:
-            value = self._reshape(made, value, whole)
-            bounds = [self._constant(made, _integers(v)) for v in ((0, 0), cut.size)]
-            value = self._node(made, "Slice", [value, *bounds])
-        value = self._reshape(made, value, weight.shape, None if narrow else name)
-        if narrow:
-            self._node(made, "Cast", [value], name, to=kind)
+        if kind != TensorProto.INT8:
+            value = self._placed(made, cut, kept, weight.dtype)
+        else:
+            # OpenVINO puts no single bytes in place when it opens a file, but at each call; halves hold them exactly.
+            wide = self._node(made, "Cast", [kept], to=TensorProto.FLOAT16)
+            value = self._node(made, "Cast", [self._placed(made, cut, wide, "float16")], to=TensorProto.INT8)
+        self._reshape(made, value, weight.shape, name)
         return made
 
     def write(self, made: _Piece) -> None:
-        """Takes ``made`` into the graph."""
-        self._used = True
-        self._graph.initializer.extend(made.tensors)
-        self._graph.value_info.extend(made.infos)
-        self._nodes += made.nodes
+        """Takes ``made`` into the graph, and before the first one what they share."""
+        for piece in (made,) if self._nodes else (self._shared, made):
+            self._graph.initializer.extend(piece.tensors)
+            self._graph.value_info.extend(piece.infos)
+            self._nodes += piece.nodes
 
     def close(self) -> None:
         """Puts all nodes in front of the graph's."""
@@ -139,57 +131,76 @@ class _Writer:
         del self._graph.node[:]
         self._graph.node.extend([*self._nodes, *own])
 
-    def _positions(self, made: _Piece, bits: Any) -> str:
-        """The name of the indices ``(set bits, 1)`` of what is set in ``bits``."""
+    def _placed(self, made: _Piece, cut: Tiles, kept: str, dtype: Any) -> str:
+        """The name of ``(1, elements)``: the numbers ``kept`` where they stand, zeros elsewhere."""
         import numpy as np
-        from onnx import TensorProto, helper
+        from onnx import TensorProto, helper, numpy_helper
 
-        places, two, flat = (tensor.name for tensor in self._shared)
-        wide = self._bytes(made, bits)
-        shifted = self._node(made, "Div", [wide, places])
-        each = self._node(made, "Mod", [shifted, two])
-        line = self._node(made, "Reshape", [each, flat])
-        found = self._node(made, "NonZero", [line])
+        count = cut.grid[0] * cut.grid[1]
+        bytes_ = self._bytes(made, cut.bits)
+        each = self._node(made, "Gather", [self._table, bytes_])
+        marks = self._reshape(made, each)
+        if count % 8:
+            marks = self._slice(made, marks, [count])
+        if cut.tile != (1, 1):
+            (rows, columns), (down, across) = cut.tile, cut.grid
+            marks = self._reshape(made, marks, (down, 1, across, 1))
+            size = self._constant(made, _integers((down, rows, across, columns)))
+            marks = self._node(made, "Expand", [marks, size])
+            if (down * rows, across * columns) != cut.size:
+                marks = self._reshape(made, marks, (down * rows, across * columns))
+                marks = self._slice(made, marks, cut.size)
+            marks = self._reshape(made, marks)
+        found = self._node(made, "NonZero", [marks])
         # ONNX Runtime carries nothing out beforehand whose size it cannot tell before.
-        count = int(np.unpackbits(bits).sum())
-        made.infos.append(helper.make_tensor_value_info(found, TensorProto.INT64, [1, count]))
-        return self._node(made, "Transpose", [found])
+        made.infos.append(helper.make_tensor_value_info(found, TensorProto.INT64, [1, cut.kept.size]))
+        whole = self._constant(made, _integers((1, cut.size[0] * cut.size[1])))
+        zeros = self._node(made, "ConstantOfShape", [whole], value=numpy_helper.from_array(np.zeros(1, dtype)))
+        return self._node(made, "ScatterElements", [zeros, found, kept], axis=1)
 
     def _bytes(self, made: _Piece, bits: Any) -> str:
         """The name of the bitmap's bytes as int32, themselves made from a bitmap where that is smaller."""
         from onnx import TensorProto
 
-        def wide(piece: _Piece, values: Any) -> str:
-            # 32 bits, as for the weight itself.
-            return self._node(piece, "Cast", [self._constant(piece, values)], to=TensorProto.INT32)
-
-        cut = tiles(bits, (1, 1))
+        cut = tiles(bits.reshape(1, -1), (1, 1))
         if cut.kept.nbytes + cut.bits.nbytes < bits.nbytes:
             inner = _Piece()
-            where = self._positions(inner, cut.bits)
-            kept = wide(inner, cut.kept.reshape(-1, 1))
-            zeros = self._zeros(inner, bits.shape, "int32")
-            name = self._node(inner, "ScatterND", [zeros, where, kept])
+            wide = self._node(inner, "Cast", [self._constant(inner, cut.kept.reshape(1, -1))], to=TensorProto.INT32)
+            name = self._placed(inner, cut, wide, "int32")
             if inner.bytes < _WORTH * bits.nbytes:
                 made.nodes += inner.nodes
                 made.tensors += inner.tensors
                 made.infos += inner.infos
                 return name
-        return wide(made, bits)
+        return self._node(made, "Cast", [self._constant(made, bits)], to=TensorProto.INT32)
 
-    def _zeros(self, made: _Piece, shape: Sequence[int], dtype: Any) -> str:
+    def _places(self) -> str:
+        """The name of ``(256, 8)``: the bits of each byte, the highest first."""
         import numpy as np
-        from onnx import numpy_helper
+        from onnx import TensorProto
 
-        size = self._constant(made, _integers(shape))
-        return self._node(made, "ConstantOfShape", [size], value=numpy_helper.from_array(np.zeros(1, dtype)))
+        made = self._shared
+        ends = [self._constant(made, np.array(n, np.int32)) for n in (0, 256, 1)]
+        column = self._reshape(made, self._node(made, "Range", ends), (256, 1))
+        values = self._constant(made, 2 ** np.arange(7, -1, -1, dtype=np.int32))
+        two = self._constant(made, np.array(2, np.int32))
+        each = self._node(made, "Mod", [self._node(made, "Div", [column, values]), two])
+        return self._node(made, "Cast", [each], to=TensorProto.UINT8)
 
-    def _reshape(self, made: _Piece, value: str, shape: Sequence[int], name: str | None = None) -> str:
-        return self._node(made, "Reshape", [value, self._constant(made, _integers(shape))], name)
+    def _slice(self, made: _Piece, value: str, ends: Sequence[int]) -> str:
+        bounds = [self._constant(made, _integers(v)) for v in ([0] * len(ends), ends)]
+        return self._node(made, "Slice", [value, *bounds])
+
+    def _reshape(self, made: _Piece, value: str, shape: Sequence[int] | None = None, name: str | None = None) -> str:
+        """To ``shape``, or to a line."""
+        size = self._line if shape is None else self._constant(made, _integers(shape))
+        return self._node(made, "Reshape", [value, size], name)
 
     def _node(self, made: _Piece, op: str, inputs: Sequence[str], name: str | None = None, **attributes: Any) -> str:
+        from onnx import helper
+
         name = next(self._fresh) if name is None else name
-        made.nodes.append(_make(op, inputs, name, **attributes))
+        made.nodes.append(helper.make_node(op, list(inputs), [name], **attributes))
         return name
 
     def _constant(self, made: _Piece, values: Any, suffix: str = "") -> str:
@@ -198,21 +209,6 @@ class _Writer:
         name = next(self._fresh) + suffix
         made.tensors.append(numpy_helper.from_array(values, name))
         return name
-
-
-def _shared() -> list[Any]:
-    """What every bitmap needs: the place value of each bit in a byte, two, and the shape of a list."""
-    import numpy as np
-    from onnx import numpy_helper
-
-    values = {"z.places": 2 ** np.arange(7, -1, -1, dtype=np.int32), "z.two": np.array(2, np.int32)}
-    return [numpy_helper.from_array(v, name) for name, v in (values | {"z.flat": _integers([-1])}).items()]
-
-
-def _make(op: str, inputs: Sequence[str], output: str, **attributes: Any) -> Any:
-    from onnx import helper
-
-    return helper.make_node(op, list(inputs), [output], **attributes)
 
 
 def _integers(values: Sequence[int]) -> Any:

@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Tiles:
-    """A weight as a matrix ``size``, cut into a ``grid`` of tiles ``(rows, columns)``, row after row.
+    """A weight as a matrix ``size``, cut into a ``grid`` of tiles ``tile`` = (rows, columns), row after row.
 
-    ``kept`` ``(kept tiles, rows, columns)`` are those with a number in them (the first one where none has), and
-    ``bits`` ``(bytes, 1)`` uint8 tell which: one bit a tile, the highest bit of a byte first. Tiles at the lower and
-    the right edge are filled up with zeros.
+    Those with a number in them are kept (the first one where none has). ``bits`` ``(bytes,)`` uint8 tell which: one bit
+    a tile, the highest bit of a byte first; ``kept`` ``(elements,)`` are the numbers of all kept tiles in the order in
+    which they stand in the matrix. Tiles at the lower and the right edge may be cut short.
     """
 
     kept: Array
     bits: Array
+    tile: tuple[int, int]
     grid: tuple[int, int]
     size: tuple[int, int]
 
@@ -34,9 +35,9 @@ def tiles(weight: Array, tile: tuple[int, int]) -> Tiles:
     matrix = weight.reshape(len(weight), -1)
     height, width = matrix.shape
     grid = (-(-height // rows), -(-width // columns))
-    whole = np.pad(matrix, ((0, grid[0] * rows - height), (0, grid[1] * columns - width)))
-    each = whole.reshape(grid[0], rows, grid[1], columns).transpose(0, 2, 1, 3).reshape(-1, rows, columns)
-    holds = (each != 0).any((1, 2))
+    numbers = np.pad(matrix != 0, ((0, grid[0] * rows - height), (0, grid[1] * columns - width)))
+    holds: Any = numbers.reshape(grid[0], rows, grid[1], columns).any((1, 3))
     # Of an empty weight one tile is kept all the same: runtimes are not at their best with tensors of no elements.
-    holds[0] |= not holds.any()
-    return Tiles(each[holds], np.packbits(holds).reshape(-1, 1), grid, (height, width))
+    holds[0, 0] |= not holds.any()
+    spread = holds.repeat(rows, 0).repeat(columns, 1)[:height, :width]
+    return Tiles(matrix[spread], np.packbits(holds), tile, grid, (height, width))
