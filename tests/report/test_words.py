@@ -6,6 +6,17 @@ from typing import Any
 
 import pytest
 
+from flyweight.compress.prune.distributions.global_ import global_
+from flyweight.compress.prune.lottery import LotteryTicket
+from flyweight.compress.prune.prune import Prune
+from flyweight.compress.prune.regrow.regrow import Regrow
+from flyweight.compress.prune.regrow.static import static
+from flyweight.compress.prune.remove import Remove
+from flyweight.compress.prune.schedules.cubic import cubic
+from flyweight.compress.prune.scores.taylor import taylor
+from flyweight.compress.prune.structures.block import block
+from flyweight.compress.prune.structures.channel import channel
+from flyweight.compress.prune.structures.n_m import n_m
 from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.compress.quantize.ranges.percentile import percentile
@@ -51,6 +62,20 @@ _TEACHER = (Resize(1.4), Train(epochs=2))
         ((Quantize(bits=4),), "int4 weights, int8 activations"),
         ((Quantize(activations=None),), "int8 weights"),
         ((Quantize(exclude=("head.*",)),), "int8, float: head.*"),
+        ((Prune(0.9),), "90 % of weights pruned (magnitude)"),
+        (
+            (Prune(0.875, taylor(), block(16), global_(), cubic(), ("head",)), Train(epochs=3)),
+            "87.5 % of 16×1 blocks pruned (taylor, global, cubic, whole: head) → trained 3 epochs",
+        ),
+        ((Prune(0.5, structure=n_m()),), "50 % of weights, 2:4, pruned (magnitude)"),
+        ((Prune(0.5, structure=channel()), Remove()), "50 % of channels pruned (magnitude) → what is zero removed"),
+        ((Remove(exclude=("stem",)),), "remove (exclude [stem])"),
+        ((Regrow(0.9),), "90 % sparse, RigL"),
+        ((Regrow(0.8, rule=static(), block=(4, 1), seed=2),), "80 % sparse in 4×1 blocks, static (seed 2)"),
+        (
+            (LotteryTicket(0.9, Train(epochs=5), rewind=1),),
+            "lottery ticket of 10 %, rewound to epoch 1, each round trained 5 epochs",
+        ),
         ((Resize(0.5, seed=3), Train(epochs=2, seed=3)), "width 0.5 (seed 3) → trained 2 epochs (seed 3)"),
     ],
 )

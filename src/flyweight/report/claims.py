@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from flyweight.core.footprint import Footprint
 from flyweight.core.point import Point
 from flyweight.report.reasons import reasons_memory, reasons_size, reasons_speed
+from flyweight.report.zeros import reasons_zeros, skipped
 
 UNEXPLAINED = "not explained by what was measured"
 _APART = 1.1
@@ -18,7 +19,8 @@ _APART = 1.1
 class Parting:
     """One claim beside what was delivered: ratios over the baseline, larger is better.
 
-    ``what`` is size, speed or memory; ``claim`` says how the claimed ratio was got. ``apart`` tells whether they
+    ``what`` is size, speed or memory, or zeros, of a point with many: the speed there would be if multiplications by
+    them were skipped. ``claim`` says how the claimed ratio was got. ``apart`` tells whether they
     differ by more than a tenth (for speed: by more than the noise, too), and ``reasons`` why, each from a measured
     fact; without such a fact the only reason is that it is not explained. A ratio that cannot be had is None.
     """
@@ -63,12 +65,17 @@ def claims(point: Point, baseline: Point) -> Claim:
     work = _product(macs, bits)
     how = "MACs × bits" if bits is not None and bits != 1 else "MACs"
     faster, leaner = delivered["speed"], delivered["memory"]
-    partings = (
+    partings = [
         _part("size", "parameters × bits", theory, delivered["bytes"], reasons_size(mine, base, theory)),
         _part("speed", how, work, faster, reasons_speed(mine, base, work, faster), _spread(mine, base)),
         _part("memory", "parameters × bits", theory, leaner, reasons_memory(mine, base, theory, leaner)),
-    )
-    return Claim(claimed=claimed, delivered=delivered, partings=partings)
+    ]
+    fewer = skipped(mine)
+    if fewer is not None and fewer > _APART:
+        spared = _product(work, fewer / (skipped(base) or 1.0))
+        why = reasons_zeros(mine, work, faster)
+        partings.insert(2, _part("zeros", f"{how} without zeros", spared, faster, why, _spread(mine, base)))
+    return Claim(claimed=claimed, delivered=delivered, partings=tuple(partings))
 
 
 def speed(mine: Footprint, base: Footprint) -> float | None:

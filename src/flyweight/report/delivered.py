@@ -7,8 +7,11 @@ import math
 from flyweight.core.point import Point
 from flyweight.report.claims import Parting, claims
 from flyweight.report.markup import Markup, section, tag
-from flyweight.report.units import times
+from flyweight.report.units import number, share, times
 from flyweight.report.view import View
+
+_MANY = 0.1
+"""Of the weights: fewer zeros than these change nothing."""
 
 
 def delivered(view: View) -> Markup:
@@ -38,8 +41,9 @@ def delivered(view: View) -> Markup:
     )
     lead = (
         "Claimed is what counting promises over the baseline: fewer parameters, narrower weights, fewer "
-        "multiply-accumulates (MACs). Delivered is what was measured on the file. Where they part by more than a "
-        "tenth, the facts that were measured say why. Every ratio is the baseline's over the point's: more is better."
+        "multiply-accumulates (MACs), zeros that could be skipped. Delivered is what was measured on the file. Where "
+        "they part by more than a tenth, the facts that were measured say why. Every ratio is the baseline's over the "
+        "point's: more is better."
     )
     nothing = tag("p", "There is no point beside the baseline.") if not others else ""
     return section("claims", "Claimed against delivered", nothing, *stand, *more, lead=lead)
@@ -54,6 +58,9 @@ def _claim(point: Point, base: Point, most: float) -> Markup:
         _chip(claimed["macs"], "fewer MACs", "more MACs", "as many MACs"),
         _chip(got["gzip"], "smaller gzipped", "larger gzipped", "as large gzipped"),
     ]
+    zeros = number(point.footprint.detail.get("zero_share"))
+    if zeros is not None and zeros >= _MANY:
+        chips.append(tag("span", tag("b", share(zeros)), " of the weights are zeros"))
     head = tag("div", tag("h3", point.label), tag("p", *chips, class_="chips"))
     return tag(
         "article", head, tag("div", *(_parting(p, most) for p in found.partings), class_="partings"), class_="claim"

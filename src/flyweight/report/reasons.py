@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeGuard
+from typing import Any
 
 from flyweight.core.footprint import Footprint
-from flyweight.report.units import amount, milliseconds, share, times
+from flyweight.report.units import amount, milliseconds, number, share, times
 
 _TELLING = 0.1
 """A share of a file, of a call or of a difference below a tenth explains nothing worth reading."""
@@ -27,10 +27,15 @@ def reasons_size(mine: Footprint, base: Footprint, claimed: float | None) -> tup
     delivered, alone = base_size / size, (base_size - base_graph) / (size - graph)
     if abs(math.log(alone / claimed)) > (1 - _TELLING) * abs(math.log(delivered / claimed)):
         return ()
-    told = (
-        f"{amount(graph)} of its {amount(size)} are the graph and no weights "
-        f"({amount(base_graph)} of {amount(base_size)} in the baseline): the weights alone are {times(alone)} smaller"
+    places = _number(mine, "place_bytes") or 0.0
+    parts = (
+        [f"{amount(places)} of its {amount(size)} tell where its weights stand among zeros left out"] if places else []
     )
+    if not places or graph - places >= _TELLING * graph:
+        whole = "" if places else f" of its {amount(size)}"
+        before = f"({amount(base_graph)} of {amount(base_size)} in the baseline)"
+        parts.append(f"{amount(graph - places)}{whole} are the graph and no weights {before}")
+    told = f"{' and '.join(parts)}: the weights alone are {times(alone)} smaller"
     closed = max(alone, claimed) <= 1.1 * min(alone, claimed)
     return (told,) if closed else (told, "the rest of the difference is not explained by what was measured")
 
@@ -41,7 +46,7 @@ def reasons_speed(mine: Footprint, base: Footprint, claimed: float | None, deliv
         return ()
     found = [*_noise(mine, base), *_uncounted(mine)]
     if delivered < claimed:
-        found += [*_floor(mine), *_not_multiplying(mine), *_left_in_float(mine), *_zeros(mine)]
+        found += [*_floor(mine), *_not_multiplying(mine), *_left_in_float(mine)]
     return (*found, *_slowest(mine, base, claimed, delivered))
 
 
@@ -104,12 +109,6 @@ def _left_in_float(mine: Footprint) -> Iterable[str]:
         yield f"operations left in float: {', '.join(names[:_NAMED])}{' and more' if len(names) > _NAMED else ''}"
 
 
-def _zeros(mine: Footprint) -> Iterable[str]:
-    zeros = _number(mine, "zero_share")
-    if zeros is not None and zeros >= _TELLING:
-        yield f"{share(zeros)} of its weights are zeros, which the runtime multiplies like any other"
-
-
 def _slowest(mine: Footprint, base: Footprint, claimed: float, delivered: float) -> Iterable[str]:
     """Where the time goes: the operation that takes most of it, and how much faster it became than in the baseline."""
     timed, before = _by_kind(mine), _by_kind(base)
@@ -137,7 +136,7 @@ def _shares(mine: Footprint) -> dict[str, float]:
     given = mine.detail.get("time_by_op")
     if not isinstance(given, Mapping):
         return {}
-    timed = {str(op): float(v) for op, v in given.items() if _is_number(v) and v >= 0}
+    timed = {str(op): value for op, v in given.items() if (value := number(v)) is not None and value >= 0}
     total = sum(timed.values())
     if total <= 0:
         return {}
@@ -165,9 +164,4 @@ def _names(given: Any) -> list[str]:
 
 
 def _number(mine: Footprint, name: str) -> float | None:
-    value = mine.detail.get(name)
-    return float(value) if _is_number(value) else None
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return number(mine.detail.get(name))

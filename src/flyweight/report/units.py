@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 MISSING = "–"
 _STEPS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "KB"))
@@ -128,3 +129,13 @@ def cost(name: str, value: float | None) -> str:
     if name.endswith("_mj"):
         return MISSING if value is None else f"{figures(value)} mJ"
     return count(value)
+
+
+def number(value: Any) -> float | None:
+    """``value`` as a float where it is a finite number; JSON may hold anything.
+
+    >>> number(3), number(float("nan")), number(True), number("3")
+    (3.0, None, None, None)
+    """
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if fits else None

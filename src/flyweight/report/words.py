@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 _ARROW = " → "
 
@@ -75,6 +75,53 @@ def _quantize(step: Mapping[str, Any]) -> str | None:
     return told + (f", float: {', '.join(map(_value, kept))}" if kept else "")
 
 
+def _prune(step: Mapping[str, Any]) -> str | None:
+    ratio, structure = step.get("ratio"), step.get("structure")
+    if not _is_number(ratio) or not _plug(structure):
+        return None
+    names = [_name(plug) for key in ("score", "distribution", "schedule") if _plug(plug := step.get(key))]
+    how = [_spaced(name.strip("_")) for name in names if name not in ("uniform", "one_shot")]
+    kept = _listed(step.get("exclude"))
+    how += [f"whole: {', '.join(map(_value, kept))}"] if kept else []
+    return f"{_share(ratio)} of {_units(structure)} pruned" + (f" ({', '.join(how)})" if how else "")
+
+
+def _units(structure: Mapping[str, Any]) -> str:
+    """What a structure of ours takes away together."""
+    name = _name(structure)
+    if name == "block":
+        return f"{_value(structure.get('rows'))}×{_value(structure.get('columns'))} blocks"
+    if name == "n_m":
+        return f"weights, {_value(structure.get('n'))}:{_value(structure.get('m'))},"
+    return {"element": "weights"}.get(name, f"{_spaced(name)}s")
+
+
+def _regrow(step: Mapping[str, Any]) -> str | None:
+    ratio, rule, tile = step.get("ratio"), step.get("rule"), _listed(step.get("block"))
+    if not _is_number(ratio) or not _plug(rule):
+        return None
+    blocks = f" in {_value(tile[0])}×{_value(tile[1])} blocks" if len(tile) == 2 and list(tile) != [1, 1] else ""
+    return f"{_share(ratio)} sparse{blocks}, {_RULES.get(_name(rule), _name(rule).strip('_'))}{_seed(step)}"
+
+
+def _lottery(step: Mapping[str, Any]) -> str | None:
+    ratio, train = step.get("ratio"), step.get("train")
+    if not _is_number(ratio) or not isinstance(train, Mapping):
+        return None
+    how = [f"rewound to epoch {_value(step['rewind'])}"] if step.get("rewind") else []
+    how += ["from chance"] if step.get("control") else []
+    each = _train(train) or _value(train)
+    return f"lottery ticket of {_share(1 - ratio)}{''.join(f', {h}' for h in how)}, each round {each}"
+
+
+def _plug(thing: Any) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(thing, Mapping) and "use" in thing
+
+
+def _share(ratio: float) -> str:
+    return f"{100 * ratio:.4g} %"
+
+
 def _seed(step: Mapping[str, Any]) -> str:
     return f" (seed {_value(step['seed'])})" if step.get("seed") else ""
 
@@ -87,7 +134,13 @@ _PHRASES: Mapping[str, Callable[[Mapping[str, Any]], str | None]] = {
     "Resize": _resize,
     "Train": _train,
     "Quantize": _quantize,
+    "Prune": _prune,
+    "Regrow": _regrow,
+    "LotteryTicket": _lottery,
+    "Remove": lambda step: "what is zero removed" if not _listed(step.get("exclude")) else None,
 }
+
+_RULES = {"rigl": "RigL", "snfs": "SNFS", "set_": "SET"}
 
 
 def _augmentations(step: Mapping[str, Any]) -> list[str]:
@@ -141,7 +194,7 @@ def _spaced(name: str) -> str:
     return apart.lower() if apart != name or name.istitle() else apart
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
