@@ -384,3 +384,19 @@ def test_two_processes_choose_as_one(tmp_path):
             assert value.equal(alone[name]), f"two processes chose otherwise than one for {name}"
         elif value.is_floating_point():
             torch.testing.assert_close(value, alone[name])
+
+
+@pytest.mark.parametrize("block", [(1, 1), (2, 1)])
+def test_signs_reach_the_rule(block):
+    """Positive weights are far smaller than negative ones: were signs lost, SET would drop those alone."""
+    model = Regrow(0.5, set_(every=1), uniform(), block)(mlp(64, 24, 24, 4), small(mlp(64, 4)))
+    rows = torch.arange(24) // 2 % 2 == 0
+    with torch.no_grad():
+        weight, keep = under(model)["3.parametrizations.weight.0"], masks(model)["3.parametrizations.weight.0"].keep
+        weight.copy_(torch.where(rows[:, None], 0.001, -1.0) * keep)
+    before = keep.clone()
+    step_by_hand(model, torch.optim.SGD(model.parameters(), lr=0.0), 1)
+    after = masks(model)["3.parametrizations.weight.0"].keep
+    for side in (rows, ~rows):
+        gone = (before & ~after)[side].sum() / before[side].sum()
+        assert 0.1 < gone <= 0.3
