@@ -65,6 +65,6 @@ def _check_decided(model: nn.Module) -> None:
         if isinstance(over, Tensor) and not bool(over):
             owner = name.partition(".parametrizations")[0]
             raise UnsupportedError(
-                f"UnsupportedError: Remove takes out what is masked, and {type(module).__name__} "
-                f"({module.extra_repr()}) at {owner!r} has yet to decide that in training. Take Train(epochs=…) between the two steps."
+                f"UnsupportedError: Remove takes out what is masked, and what is, {type(module).__name__} at {owner!r} "
+                f"has yet to decide in training ({module.extra_repr()}). Take Train(epochs=…) between the two steps."
             )
