@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import broken_steps as broken
+from flyweight.compress.prune.prune import Prune
 from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.compress.quantize.ranges.mse import mse
@@ -79,6 +80,11 @@ def test_quantization_keeps_the_contract_and_makes_the_file_smaller(step, tiny_t
 
 def test_resizing_keeps_the_contract_and_makes_the_file_smaller(tiny_task):
     check_step(Resize(0.5), small(tiny_task), promises="size_bytes")
+
+
+@pytest.mark.parametrize("promises", ["size_bytes", pytest.param("parameters", marks=pytest.mark.slow)])
+def test_pruning_keeps_the_contract_and_makes_the_file_smaller(promises, tiny_task):
+    check_step(Prune(0.8), small(tiny_task), identity=Prune(0.0), promises=promises)
 
 
 RESIDUAL = {
