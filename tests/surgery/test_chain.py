@@ -6,8 +6,9 @@ from torch import nn
 
 from flyweight.core.errors import UnsupportedError
 from flyweight.numerics.granularity import per_channel, per_group, per_tensor
-from flyweight.surgery.chain import attach, links, stored_form
+from flyweight.surgery.chain import attach, detach, links, stored_form
 from flyweight.surgery.fake_quantize import FakeQuantize
+from flyweight.surgery.mask import mask_of
 from flyweight.surgery.rescale import Rescale
 from flyweight.surgery.stored import Codes, Dense
 
@@ -72,3 +73,29 @@ def test_a_parameter_that_is_not_there_is_refused():
         UnsupportedError, match=r"Linear has no parameter 'kernel' to compress \(it has: weight, bias\)"
     ):
         attach(nn.Linear(2, 2), FakeQuantize(), name="kernel")
+
+
+def test_a_copy_that_gains_or_loses_a_link_leaves_the_other_whole():
+    # torch gives a parametrized module's copies one class, with a property a parameter.
+    first = nn.Linear(3, 2)
+    mask_of(first)
+    bare = copy.deepcopy(first)
+    detach(bare, links(bare)[0])
+    both = copy.deepcopy(first)
+    mask_of(both, "bias").keep[0] = False
+    x = torch.randn(4, 3)
+    for layer in (first, bare, both):
+        assert layer(x).shape == (4, 2) and isinstance(layer.bias, torch.Tensor)
+    assert type(bare) is nn.Linear and not links(bare) and len(links(first)) == 1
+    assert torch.equal(bare.weight, first.weight)
+    assert both.bias[0] == 0 and first.bias[0] != 0
+
+
+def test_a_link_leaves_a_chain_that_goes_on():
+    layer = nn.Linear(3, 2)
+    mask_of(layer).keep[0] = False
+    attach(layer, FakeQuantize(8))
+    mask = links(layer)[0]
+    detach(layer, mask)
+    assert [type(link) for link in links(layer)] == [FakeQuantize]
+    assert (layer.weight[0] != 0).any()
