@@ -400,3 +400,19 @@ def test_signs_reach_the_rule(block):
     for side in (rows, ~rows):
         gone = (before & ~after)[side].sum() / before[side].sum()
         assert 0.1 < gone <= 0.3
+
+
+def test_a_tied_weight_hears_both_its_places():
+    model = mlp(64, 6, 6, 6, 4)
+    model[5].weight = model[3].weight
+    model = Regrow(0.5, snfs(every=9), uniform())(model, small(model))
+    plan = next(m for m in model.modules() if isinstance(m, Regrowth))
+    keep = model[3].parametrizations.weight[0].keep.clone()
+    leaf = torch.where(keep, model[3].parametrizations.weight.original.detach(), 0).requires_grad_()
+    x = torch.randn(8, 64, generator=torch.Generator().manual_seed(1))
+    hidden = torch.tanh(model[1](x.flatten(1)))
+    for place in (3, 5):
+        hidden = torch.tanh(hidden @ leaf.T + model[place].bias)
+    (wanted,) = torch.autograd.grad(model[7](hidden).square().mean(), leaf)
+    step_by_hand(model, torch.optim.SGD(model.parameters(), lr=0.0), 1)
+    torch.testing.assert_close(plan.mean0, 0.1 * wanted)
