@@ -8,6 +8,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from torch import Tensor, nn
 
@@ -40,6 +41,13 @@ _NEAR = 0.99
 """A price from here to the limit is near enough."""
 
 
+class Table(Protocol):
+    """Costs by pool, measured before: see :func:`~flyweight.search.layer_costs.layer_costs`."""
+
+    def at(self, name: str, count: float) -> float:
+        """What the layers of the pool ``name`` cost with ``count`` units kept."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """What was measured of one pool: the fractions of its units ``lost``, and what each ``saves`` and ``hurts``."""
@@ -68,6 +76,7 @@ def allocate(
     *,
     then: Recipe = REMOVED,
     ratios: Sequence[float] = RATIOS,
+    table: Table | None = None,
 ) -> Allocation:
     """Finds for each layer the ratio at which ``model`` costs at most ``limit`` and the loss rises least.
 
@@ -79,14 +88,16 @@ def allocate(
     makes: so the whole is priced, and what is needed is corrected, until the limit is kept.
 
     ``model`` is left as it was; pools × ratios models are priced, those of a pool together with the model itself, to
-    whose pace they are related. Raises :class:`BudgetError` where not even the largest ratios keep the limit.
+    whose pace they are related. With a ``table`` of what the layers cost, in the unit of ``price``, savings are read
+    there, and only whole allocations are priced. Raises :class:`BudgetError` where not even the largest ratios keep the
+    limit.
     """
     if not ratios or list(ratios) != sorted(set(ratios)) or not 0 < ratios[0] <= ratios[-1] < 1:
         raise FlyweightError(
             f"FlyweightError: allocate got ratios={tuple(ratios)!r}. Give fractions above 0 and below 1 that rise, as "
             "in (0.25, 0.5, 0.75)."
         )
-    return _Shop(copy.deepcopy(model), task, price, prune, then).find(limit, ratios)
+    return _Shop(copy.deepcopy(model), task, price, prune, then, table).find(limit, ratios)
 
 
 @dataclass
@@ -98,6 +109,7 @@ class _Shop:
     price: Price
     prune: Prune
     then: Recipe
+    table: Table | None
     pace: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -106,8 +118,9 @@ class _Shop:
         self.whole = self._variant({})
 
     def find(self, limit: float, ratios: Sequence[float]) -> Allocation:
-        layers = self._table(ratios)
-        whole = statistics.median(self.pace)
+        self._shares([])
+        layers = self._measured(ratios)
+        whole = statistics.median_low(self.pace)
         options = [[(0.0, 0.0), *zip(one.saves, one.hurts, strict=True)] for one in layers]
         most = sum(max(saving for saving, _ in choices) for choices in options)
         low, high = 0.0, math.inf
@@ -117,7 +130,7 @@ class _Shop:
             if tuple(picked) in seen:
                 break
             seen.add(tuple(picked))
-            cost = self._cost(self._counts(layers, picked))
+            cost = whole * self._shares([self._counts(layers, picked)])[0]
             hurt = sum(choices[place][1] for choices, place in zip(options, picked, strict=True))
             if cost <= limit:
                 high = need
@@ -138,18 +151,30 @@ class _Shop:
     def _evidence(self, pool: Pool) -> Mapping[str, Evidence]:
         return gather(self.model, pool.reads(self.prune.score.reads), self.prune.score.needs, self.task)
 
-    def _table(self, ratios: Sequence[float]) -> list[Layer]:
+    def _measured(self, ratios: Sequence[float]) -> list[Layer]:
         damage = damage_of(self.model, self.task, self.found)
-        layers = []
-        for index, pool in enumerate(self.found.pools):
+        kept = []
+        for pool in self.found.pools:
             units = len(pool.kept)
-            kept = list(dict.fromkeys(k for r in ratios if (k := counts([pool], [r])[0]) < units))
-            whole, *prices = self._prices([{index: count} for count in kept])
-            lost = [1 - count / units for count in kept]
+            kept.append(list(dict.fromkeys(k for r in ratios if (k := counts([pool], [r])[0]) < units)))
+        saves = self._saves(kept)
+        layers = []
+        for pool, some, saved in zip(self.found.pools, kept, saves, strict=True):
+            lost = [1 - count / len(pool.kept) for count in some]
             # A rise below nothing is chance's, and would be paid for by every layer that is cut for its sake.
             hurts = [max(0.0, damage(pool, share)) for share in lost]
-            layers.append(Layer(pool.name, tuple(lost), tuple(whole - p for p in prices), tuple(hurts)))
+            layers.append(Layer(pool.name, tuple(lost), tuple(saved), tuple(hurts)))
         return layers
+
+    def _saves(self, kept: Sequence[Sequence[int]]) -> list[list[float]]:
+        """What is saved where each pool alone keeps each of its counts."""
+        if self.table is not None:
+            whole = [self.table.at(pool.name, len(pool.kept)) for pool in self.found.pools]
+            pools = zip(self.found.pools, kept, whole, strict=True)
+            return [[full - self.table.at(pool.name, count) for count in some] for pool, some, full in pools]
+        shares = [self._shares([{index: count} for count in some]) for index, some in enumerate(kept)]
+        unit = statistics.median_low(self.pace)
+        return [[unit * (1 - share) for share in one] for one in shares]
 
     def _counts(self, layers: Sequence[Layer], picked: Sequence[int]) -> dict[int, int]:
         """How many units each pool that loses some keeps."""
@@ -157,19 +182,15 @@ class _Shop:
         chosen = enumerate(zip(layers, picked, strict=True))
         return {i: round(units[i] * (1 - one.lost[place - 1])) for i, (one, place) in chosen if place}
 
-    def _cost(self, kept: Mapping[int, int]) -> float:
-        return self._prices([kept])[1]
-
-    def _prices(self, variants: Sequence[Mapping[int, int]]) -> list[float]:
-        """What the whole model and the variants cost, all related to the whole model's pace."""
+    def _shares(self, variants: Sequence[Mapping[int, int]]) -> list[float]:
+        """What the variants cost, as parts of what the whole model costs beside them."""
         found = [float(p) for p in self.price([self.whole, *map(self._variant, variants)])]
         if any(not math.isfinite(p) or p <= 0 for p in found):
             raise FlyweightError(
                 f"FlyweightError: allocate was told the prices {found}. A price is above 0 and finite."
             )
         self.pace.append(found[0])
-        scale = statistics.median(self.pace) / found[0]
-        return [scale * p for p in found]
+        return [p / found[0] for p in found[1:]]
 
     def _variant(self, kept: Mapping[int, int]) -> nn.Module:
         model, pools = copy.deepcopy((self.model, list(self.found.pools)))
