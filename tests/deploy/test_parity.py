@@ -23,6 +23,7 @@ from flyweight.core.task import Task
 from flyweight.deploy.export.onnx import export_onnx
 from flyweight.deploy.first_difference import first_difference
 from flyweight.deploy.parity import check_parity
+from flyweight.surgery.mask import mask_of
 
 Pair = tuple[nn.Module, Artifact, Task]
 
@@ -142,6 +143,22 @@ def test_a_difference_that_no_module_makes(pairs: dict[str, Pair]) -> None:
         check_parity(model, dataclasses.replace(artifact, path=path), task)
 
 
+@pytest.mark.parametrize("bits", [32, 8])
+def test_a_wrong_weight_among_those_that_were_kept_is_caught_and_its_layer_named(bits: int, tmp_path: Path) -> None:
+    task = tiny.residual_task()
+    torch.manual_seed(0)
+    wide = tiny.taught(tiny.TinyResidual(32), epochs=2)
+    for layer in (wide.one[0], wide.head):
+        mask_of(layer).keep = torch.rand(layer.weight.shape) < 0.2
+    model = wide if bits == 32 else Quantize()(wide, task)
+    artifact = export_onnx(model, task, tmp_path / "sparse.onnx")
+    check_parity(model, artifact, task)
+    # A line of values for the convolution; the head's is shorter, or stands as it is.
+    kept = max(t.dims[1] for t in onnx.load(artifact.path).graph.initializer if t.dims[:1] == [1] and len(t.dims) == 2)
+    with pytest.raises(ParityError, match=r"The first layer that differs is '(one\.1|one\.0|one)' \("):
+        check_parity(model, damaged(artifact, lambda v: v[:, ::-1], (1, kept)), task)
+
+
 def test_the_model_is_left_as_it_was(pairs: dict[str, Pair]) -> None:
     model, artifact, task = pairs["float"]
     model.train()
@@ -206,7 +223,7 @@ def test_a_plain_chain_of_integer_layers_is_simulated_bit_for_bit(tmp_path: Path
     )  # fmt: skip
     task = dataclasses.replace(tiny.task(), model=model, example=(torch.randn(2, 1, 16, 16),))
     images = TensorDataset(torch.randn(2048, 1, 16, 16), torch.zeros(2048, dtype=torch.long))
-    data = {part: images for part in ("train", "calibrate", "select", "report")}
+    data = dict.fromkeys(("train", "calibrate", "select", "report"), images)
     task = dataclasses.replace(task, data=dataclasses.replace(task.data, **data))
     integer = Quantize()(model, task)
     told = check_parity(integer, export_onnx(integer, task, tmp_path / "chain.onnx"), task)

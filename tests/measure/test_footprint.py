@@ -18,6 +18,7 @@ import onnx_files
 from flyweight.core.errors import ArtifactError, FlyweightError, ShapeError
 from flyweight.core.footprint import COSTS, Footprint
 from flyweight.deploy.evaluate import measure
+from flyweight.deploy.export.bitmap import bitmap
 from flyweight.measure import footprint as module
 from flyweight.measure import probe
 from flyweight.measure.child import Answer, ask
@@ -30,7 +31,15 @@ ORT = "flyweight.deploy.runtimes.onnxruntime:open_session"
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("files")
+    model = onnx.load(onnx_files.conv_net(folder / "sparse.onnx", channels=256))
+    for tensor in model.graph.initializer[:3:2]:
+        values = onnx.numpy_helper.to_array(tensor).copy()
+        values.reshape(-1)[np.arange(values.size) % 10 > 0] = 0
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    bitmap(model)
+    onnx.save(model, folder / "sparse.onnx")
     return {
+        "sparse": folder / "sparse.onnx",
         "small": onnx_files.conv_net(folder / "small.onnx"),
         "large": onnx_files.conv_net(folder / "large.onnx", channels=256),
         "integer": onnx_files.quantized_net(folder / "integer.onnx", channels=256),
@@ -70,6 +79,19 @@ def test_the_details_explain(found: dict[str, Footprint]) -> None:
     assert "Softmax" in detail["uncounted_ops"]
     assert detail["graph_bytes"] + detail["weight_bytes"] == found["integer"].size_bytes
     assert "float_nodes" not in found["small"].detail
+
+
+def test_zeros_that_the_file_leaves_out_are_told(found: dict[str, Footprint]) -> None:
+    sparse, dense = found["sparse"], found["large"]
+    assert sparse.size_bytes < 0.3 * dense.size_bytes
+    assert sparse.macs == dense.macs
+    assert sparse.detail["macs_nonzero"] == pytest.approx(sparse.macs / 10, rel=0.01)
+    assert sparse.parameters == pytest.approx(dense.parameters / 10, abs=0.1 * (256 + 5) + 256 + 5)
+    assert sparse.detail["zero_share"] == pytest.approx(dense.detail["zero_share"] + 0.87, abs=0.03)
+    assert 256 * 27 // 8 <= sparse.detail["place_bytes"] < 0.5 * sparse.size_bytes
+    assert dense.detail["macs_nonzero"] == dense.macs
+    assert "place_bytes" not in dense.detail
+    assert set(sparse.detail["time_by_op"]) == set(dense.detail["time_by_op"]), "nothing is left to do in a call"
 
 
 def test_speedups_are_against_the_baseline(found: dict[str, Footprint]) -> None:

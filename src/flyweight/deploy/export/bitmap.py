@@ -74,17 +74,28 @@ def bitmap(proto: Any, blocks: Iterable[tuple[int, int]] = (), widths: Mapping[i
 
 @dataclass
 class _Piece:
-    """Nodes with their tensors and the sizes that only we know; ``bytes`` is what they add to the file."""
+    """Nodes with their tensors and the sizes that only we know; ``bytes`` is what they add to the file.
+
+    ``zeros`` names those among the tensors that hold nothing but zeros, by type and size.
+    """
 
     nodes: list[Any] = field(default_factory=list)
     tensors: list[Any] = field(default_factory=list)
     infos: list[Any] = field(default_factory=list)
+    zeros: dict[tuple[str, int], str] = field(default_factory=dict)
     less: int = 0
 
     @property
     def bytes(self) -> int:
         """The bytes of all, where a later pass packs the values into ``less`` bytes fewer."""
         return sum(int(part.ByteSize()) + 2 for part in (*self.nodes, *self.tensors, *self.infos)) - self.less
+
+    def take(self, other: _Piece) -> None:
+        """Takes over what ``other`` has."""
+        self.nodes += other.nodes
+        self.tensors += other.tensors
+        self.infos += other.infos
+        self.zeros |= other.zeros
 
 
 class _Writer:
@@ -95,7 +106,7 @@ class _Writer:
         taken = {name for node in graph.node for name in (*node.input, *node.output)}
         taken |= {value.name for value in (*graph.input, *graph.initializer)}
         self._fresh: Iterator[str] = (n for n in (f"z{i}" for i in range(1 << 62)) if n not in taken)
-        self._shared, self._nodes = _Piece(), list[Any]()
+        self._shared, self._all = _Piece(), _Piece()
         self._line = self._constant(self._shared, _integers([-1]))
         self._table = self._places()
 
@@ -105,7 +116,7 @@ class _Writer:
 
         made = _Piece()
         made.less = cut.kept.nbytes - -(-cut.kept.size * bits // 8)
-        if not self._nodes:
+        if not self._all.nodes:
             made.less -= self._shared.bytes
         kept = self._constant(made, cut.kept.reshape(1, -1), f".{suffix}" if suffix else "")
         kind = helper.np_dtype_to_tensor_dtype(weight.dtype)
@@ -119,22 +130,23 @@ class _Writer:
         return made
 
     def write(self, made: _Piece) -> None:
-        """Takes ``made`` into the graph, and before the first one what they share."""
-        for piece in (made,) if self._nodes else (self._shared, made):
-            self._graph.initializer.extend(piece.tensors)
-            self._graph.value_info.extend(piece.infos)
-            self._nodes += piece.nodes
+        """Takes ``made`` into the file, and before the first one what they share."""
+        if not self._all.nodes:
+            self._all.take(self._shared)
+        self._all.take(made)
 
     def close(self) -> None:
-        """Puts all nodes in front of the graph's."""
+        """Puts all in front of the graph's own nodes."""
         own = list(self._graph.node)
         del self._graph.node[:]
-        self._graph.node.extend([*self._nodes, *own])
+        self._graph.node.extend([*self._all.nodes, *own])
+        self._graph.initializer.extend(self._all.tensors)
+        self._graph.value_info.extend(self._all.infos)
 
     def _placed(self, made: _Piece, cut: Tiles, kept: str, dtype: Any) -> str:
         """The name of ``(1, elements)``: the numbers ``kept`` where they stand, zeros elsewhere."""
         import numpy as np
-        from onnx import TensorProto, helper, numpy_helper
+        from onnx import TensorProto, helper
 
         count = cut.grid[0] * cut.grid[1]
         bytes_ = self._bytes(made, cut.bits)
@@ -154,9 +166,20 @@ class _Writer:
         found = self._node(made, "NonZero", [marks])
         # ONNX Runtime carries nothing out beforehand whose size it cannot tell before.
         made.infos.append(helper.make_tensor_value_info(found, TensorProto.INT64, [1, cut.kept.size]))
-        whole = self._constant(made, _integers((1, cut.size[0] * cut.size[1])))
-        zeros = self._node(made, "ConstantOfShape", [whole], value=numpy_helper.from_array(np.zeros(1, dtype)))
+        zeros = self._zeros(made, str(np.dtype(dtype)), cut.size[0] * cut.size[1])
         return self._node(made, "ScatterElements", [zeros, found, kept], axis=1)
+
+    def _zeros(self, made: _Piece, dtype: str, count: int) -> str:
+        """The name of ``(1, count)`` zeros, one for all weights of a size: they take memory when the file is opened."""
+        import numpy as np
+        from onnx import numpy_helper
+
+        known = self._all.zeros | made.zeros
+        if (dtype, count) not in known:
+            size = self._constant(made, _integers((1, count)))
+            value = numpy_helper.from_array(np.zeros(1, dtype))
+            made.zeros[dtype, count] = self._node(made, "ConstantOfShape", [size], value=value)
+        return (known | made.zeros)[dtype, count]
 
     def _bytes(self, made: _Piece, bits: Any) -> str:
         """The name of the bitmap's bytes as int32, themselves made from a bitmap where that is smaller."""
@@ -168,9 +191,7 @@ class _Writer:
             wide = self._node(inner, "Cast", [self._constant(inner, cut.kept.reshape(1, -1))], to=TensorProto.INT32)
             name = self._placed(inner, cut, wide, "int32")
             if inner.bytes < _WORTH * bits.nbytes:
-                made.nodes += inner.nodes
-                made.tensors += inner.tensors
-                made.infos += inner.infos
+                made.take(inner)
                 return name
         return self._node(made, "Cast", [self._constant(made, bits)], to=TensorProto.INT32)
 
