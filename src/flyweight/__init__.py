@@ -38,6 +38,7 @@ _HOMES = {
     "Quantize": "compress.quantize.quantize",
     "Aware": "compress.quantize.aware",
     "Prune": "compress.prune.prune",
+    "Remove": "compress.prune.remove",
     "Regrow": "compress.prune.regrow.regrow",
     "LotteryTicket": "compress.prune.lottery",
     "optimize": "search.optimize",
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from flyweight.compress.prune.lottery import LotteryTicket as LotteryTicket
     from flyweight.compress.prune.prune import Prune as Prune
     from flyweight.compress.prune.regrow.regrow import Regrow as Regrow
+    from flyweight.compress.prune.remove import Remove as Remove
     from flyweight.compress.quantize.aware import Aware as Aware
     from flyweight.compress.quantize.quantize import Quantize as Quantize
     from flyweight.compress.sparsify.l0_gates import L0Gates as L0Gates

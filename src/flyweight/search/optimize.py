@@ -59,6 +59,9 @@ def optimize(
     ``threads`` are the runtime's; ``meter`` names a function ``"module:function"`` of your own that reads the joules
     used so far, where the machine has no counter that we know; ``watch`` is called with every point as it comes.
 
+    On shared cores, set ``OMP_WAIT_POLICY=PASSIVE`` before Python starts: torch's threads read it once, when they are
+    loaded. The command line does so, and so do the processes that a search starts itself.
+
     A candidate whose file breaks a budget of bytes before it is trained is skipped, as a row that says so.
 
     The same call goes on where an earlier one stood, and answers from what was kept where all was done. Ctrl-C and the
