@@ -23,20 +23,26 @@ from flyweight.core.errors import FlyweightError
 REFUSED = [
     (
         {"score": norm_scale()},
-        r"norm_scale\(\) scores channels by their batch-norm, and element\(first=False\) takes away elements. Use "
-        r"structure=channel\(\), or score=magnitude\(\).",
+        (
+            r"norm_scale\(\) scores channels by their batch-norm, and element\(first=False\) takes away elements. Use "
+            r"structure=channel\(\), or score=magnitude\(\)."
+        ),
     ),
     ({"score": norm_scale(), "structure": head()}, "takes away heads. Use structure=channel"),
     (
         {"score": movement()},
-        r"reads what only training tells, and one_shot\(\) prunes without it. Use schedule=cubic\(\) and a Train after "
-        r"this step, or score=taylor\(\).",
+        (
+            r"reads what only training tells, and one_shot\(\) prunes without it. Use schedule=cubic\(\) and a Train "
+            r"after this step, or score=taylor\(\)."
+        ),
     ),
     ({"score": movement(), "schedule": iterative()}, "reads what only training tells, and iterative"),
     (
         {"score": obd(), "schedule": cubic()},
-        "reads curvature, found by passes over the calibration set, and cubic.* prunes in the midst of training. Use "
-        "schedule=one_shot",
+        (
+            "reads curvature, found by passes over the calibration set, and cubic.* prunes in the midst of training. "
+            "Use schedule=one_shot"
+        ),
     ),
     ({"score": activation(), "schedule": cubic()}, "reads inputs, found by passes"),
     (
@@ -47,8 +53,10 @@ REFUSED = [
     ({"score": obs(), "schedule": cubic()}, "reads gram, found by passes"),
     (
         {"score": taylor(), "structure": layer(), "schedule": cubic()},
-        r"hears the gradients of masked weights, and layer\(blocks=\(\)\) masks none. Use score=magnitude\(\), or "
-        r"schedule=one_shot\(\)",
+        (
+            r"hears the gradients of masked weights, and layer\(blocks=\(\)\) masks none. Use score=magnitude\(\), or "
+            r"schedule=one_shot\(\)"
+        ),
     ),
     (
         {"structure": n_m(1, 4)},
@@ -91,8 +99,12 @@ def test_the_others_are_taken(axes):
 def test_fields_are_checked():
     with pytest.raises(FlyweightError, match="ratio=1 is no fraction to remove. Give 0 or more and less than 1"):
         Prune(1)
-    with pytest.raises(FlyweightError, match=r"Prune got structure=<class .*element'>. Give a structure, as in structure="):
+    with pytest.raises(
+        FlyweightError, match=r"Prune got structure=<class .*element'>. Give a structure, as in structure="
+    ):
         Prune(0.5, structure=element)
-    with pytest.raises(FlyweightError, match=r"Prune got schedule='cubic'. Give a schedule, as in schedule=cubic\(end="):
+    with pytest.raises(
+        FlyweightError, match=r"Prune got schedule='cubic'. Give a schedule, as in schedule=cubic\(end="
+    ):
         Prune(0.5, schedule="cubic")
     assert Prune(0.5, exclude=["0"]).exclude == ("0",)

@@ -1,5 +1,9 @@
 import copy
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +25,7 @@ from flyweight.compress.prune.structures.channel import channel
 from flyweight.core.errors import UnsupportedError
 from flyweight.core.recipe import run
 from flyweight.core.store import Store
+from flyweight.core.weights import load_state
 from flyweight.learn.fit import Fit
 from flyweight.learn.optimizers import adam, sgd
 from flyweight.learn.progress import Progress
@@ -270,3 +275,27 @@ def test_a_state_and_a_picture_of_the_model_stay_finite(tiny_task):
     assert len(names) == len(masks(model)) == 2
     assert repr(model) == repr(copy.deepcopy(model))
     assert plans(copy.deepcopy(model))[0].pools[0].masks[0] is not masks(model)[0]
+
+
+@pytest.mark.slow
+def test_two_processes_prune_alike_and_as_one_does(tmp_path):
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": str(here.parents[1]), "OMP_NUM_THREADS": "1"}
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for name, launch in (("one", []), ("two", torchrun)):
+        done = subprocess.run(
+            [sys.executable, *launch, str(here / "crew.py"), str(tmp_path / name)],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    alone, first, second = (load_state(tmp_path / name) for name in ("one-0", "two-0", "two-1"))
+    assert all(value.equal(second[name]) for name, value in first.items())
+    # Batch-norm sees half a batch in each process, so a few choices are others than those of one alone.
+    assert first.keys() == alone.keys()
+    for kind in ("movement", "channels", "rounds"):
+        kept = [
+            sum(int(v.sum()) for n, v in s.items() if n.startswith(kind) and n.endswith("keep")) for s in (first, alone)
+        ]
+        assert kept[0] == kept[1] > 0

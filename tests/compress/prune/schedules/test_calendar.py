@@ -40,7 +40,9 @@ def test_settings_are_checked_and_go_to_json_and_back(kind):
     schedule = kind(begin=0.1, end=0.5, every=0.02)
     assert from_json(to_json(schedule)) == schedule
     for begin, end in ((0.5, 0.5), (-0.1, 0.5), (0.0, 1.5)):
-        with pytest.raises(FlyweightError, match=r"got begin=.* and end=.*\. Give fractions of the training that follo"):
+        with pytest.raises(
+            FlyweightError, match=r"got begin=.* and end=.*\. Give fractions of the training that follo"
+        ):
             kind(begin=begin, end=end)
     with pytest.raises(FlyweightError, match=f"{kind.__name__} got every=0. Give the fraction of the training's steps"):
         kind(every=0)

@@ -16,6 +16,7 @@ from flyweight.compress.prune.scores.taylor import taylor
 from flyweight.compress.prune.structures.channel import channel
 from flyweight.compress.prune.structures.element import element
 from flyweight.core.errors import ShapeError, UnsupportedError
+from flyweight.surgery.mask import mask_of
 from nets import masks, plain_task
 
 SCORES = [Prune(0.5, structure=channel()).score, taylor(), random(), norm_scale()]
@@ -153,3 +154,11 @@ def test_channels_without_batchnorm_are_left_out_where_it_is_scored(tiny_task):
 def test_a_multiple_is_a_number():
     with pytest.raises(ShapeError, match=r"channel got round_to=0. Give a whole number, 1 or more, as in channel\("):
         channel(round_to=0)
+
+
+def test_a_unit_that_nothing_reads_counts_as_gone(tiny_task):
+    model = copy.deepcopy(tiny_task.model)
+    mask_of(model[4]).keep[:, :3] = False
+    mask_of(model[0]).keep[5] = False  # its shift still speaks
+    first, _ = coupled(model, tiny_task, (), "channel", 1)
+    assert first.kept.tolist() == [False] * 3 + [True] * 5

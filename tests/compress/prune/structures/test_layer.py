@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 import tiny
 from flyweight.compress.prune.prune import Prune
+from flyweight.compress.prune.remove import Remove
 from flyweight.compress.prune.schedules.cubic import cubic
 from flyweight.compress.prune.scores.taylor import taylor
 from flyweight.compress.prune.structures.layer import layer
@@ -117,3 +118,12 @@ def test_a_module_that_is_called_twice_is_no_such_layer():
     model = Twice()
     pruned = Prune(0.5, structure=layer())(model, plain_task(model))
     assert set(skips(pruned)) == {"blocks.1", "blocks.2"}
+
+
+def test_removed_layers_leave_and_the_others_get_their_names_back(task):
+    recipe = (Prune(0.5, structure=layer()), Remove(), Quantize())
+    check_step(recipe[1], task, after=recipe[:1])
+    check_step(recipe[2], task, after=recipe[:2])
+    removed = run(recipe[:2], task.model, task)
+    assert skips(removed) == {}
+    assert set(removed.state_dict()) < set(task.model.state_dict())

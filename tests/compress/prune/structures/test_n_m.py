@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from flyweight.compress.prune.structures.n_m import n_m
 from flyweight.core.errors import ShapeError, UnsupportedError
 from flyweight.core.recipe import run
 from flyweight.learn.train import Train
+from flyweight.surgery.mask import mask_of
 from nets import masks, plain_task
 
 
@@ -66,3 +69,11 @@ def test_a_pattern_is_checked_and_groups_that_lost_more_are_refused(tiny_task):
     first = Prune(0.6)(tiny_task.model, tiny_task)
     with pytest.raises(UnsupportedError, match="of some 4 weights of '4' fewer than 2 are left, so other groups would"):
         Prune(0.5, structure=n_m())(first, tiny_task)
+
+
+def test_what_had_gone_counts_among_those_that_go(tiny_task):
+    model = copy.deepcopy(tiny_task.model)
+    mask_of(model[4]).keep[:, ::4] = False  # one of each four, whatever a score of chance thinks of it
+    pruned = Prune(0.5, score=random(3), structure=n_m(2, 4))(model, tiny_task)
+    assert all(bool((groups(mask.keep, 4) == 2).all()) for mask in masks(pruned))
+    assert not pruned[4].parametrizations.weight[0].keep[:, ::4].any()
