@@ -43,8 +43,7 @@ def without(model, channels):
     return small.eval()
 
 
-@pytest.mark.parametrize("score", SCORES, ids=str)
-@pytest.mark.parametrize("ratio", [0.2, 0.6, 0.9])
+@pytest.mark.parametrize(("score", "ratio"), [*zip(SCORES, (0.2, 0.6, 0.9, 0.4), strict=True)], ids=str)
 def test_the_masked_model_is_the_one_without_those_channels(score, ratio, tiny_task):
     pruned = Prune(ratio, score=score, structure=channel())(tiny_task.model, tiny_task).eval()
     keep = [pruned[1].weight != 0, pruned[5].weight != 0]
