@@ -19,7 +19,7 @@ class Attention(nn.Module):
 
     def forward(self, x):
         x = self.stem(x)
-        q, k, v = (f(x).unflatten(-1, (4, 2)).transpose(1, 2) for f in (self.query, self.key, self.value))
+        q, k, v = (f(x).unflatten(-1, (-1, 2)).transpose(1, 2) for f in (self.query, self.key, self.value))
         y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         x = x + self.out(y)
         return x + self.down(F.gelu(self.up(x)))
