@@ -103,7 +103,7 @@ def test_a_shared_parameter_is_told_under_both_names() -> None:
         ("Recurrent", "before", "lstm of layer 'lstm' is not known to the trace"),
         ("Attention", "project", "layer_norm of layer 'norm' normalises over it"),
         ("Flat", "13", "makes the model's output"),
-        ("Excite", "place", "along a dimension that has nothing to do with it"),
+        ("Excite", "place", "mul of the model's own forward joins it with what has to stay, along another dimension"),
         ("Shaped", "deep.0", "runs over it"),
         ("SharedKeys", "logits", "any entry of embedding of layer 'words' may be asked for"),
     ],
@@ -161,3 +161,21 @@ def test_chains_and_integers_hide_nothing() -> None:
     assert {s.name for s in simulated.groups[0].slices} >= {"_0.layer.weight", "_0.norm.running_var"} or {
         s.name for s in simulated.groups[0].slices
     } >= {"0.layer.weight", "0.norm.running_var"}
+
+
+def test_a_size_that_is_a_number_in_the_code_is_tried_and_refused() -> None:
+    class Numbers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads = 3
+            self.one, self.two, self.mid, self.head = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.one(x).view(-1, self.heads, 2).softmax(-1).flatten(1)
+            x = self.mid(self.two(x).view(-1, 6))
+            return self.head(torch.cat([x[:, :3], x[:, 3:].relu()], 1))
+
+    coupling = couple(Numbers(), (torch.zeros(2, 4),))
+    assert {group.label: group.units for group in coupling.groups} == {"one": 3}
+    assert "view of the model's own forward holds the size 6 as a number" in coupling.refused["two"]
+    assert "slice of the model's own forward holds the size 3 as a number" in coupling.refused["mid"]

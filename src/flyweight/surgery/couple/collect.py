@@ -127,7 +127,7 @@ def _refused(followed: Followed, axes: list[_Axis], groups: list[Group]) -> dict
         if not any(use.role == "output" for use in axis.uses):
             continue
         names = [(name, role) for name, role in _roles(followed, axis) if role == "output"]
-        layer = names[0][0].rpartition(".")[0]
+        layer = names[0][0].rpartition(".")[0].partition(".parametrizations")[0] or names[0][0]
         if layer in refused or any((name, axis.dim) in free for name, _ in names):
             continue
         dim = next(use.dim for use in axis.uses)

@@ -42,12 +42,7 @@ class Setting:
 
 def constants(followed: Followed, groups: tuple[Group, ...], dropped: Dropped) -> list[Constant]:
     """The numbers in the traced operations that no longer fit once ``dropped`` is gone."""
-    gone = {
-        int(root)
-        for group in groups
-        if group.label in dropped and bool(dropped[group.label].any())
-        for root in classes_of(followed, group)[dropped[group.label].cpu()]
-    }
+    gone = gone_classes(followed, groups, dropped)
     found: dict[Constant, None] = {}
     for node, value in followed.values.items():
         if node.op == "call_function":
@@ -56,6 +51,26 @@ def constants(followed: Followed, groups: tuple[Group, ...], dropped: Dropped) -
                 name = getattr(node.target, "__name__", str(node.target)).partition(".")[0]
                 found[Constant(name, tuple(reversed(stack or [""])), old, new, implied)] = None
     return list(found)
+
+
+def gone_classes(followed: Followed, groups: tuple[Group, ...], dropped: Dropped) -> set[int]:
+    """The classes that ``dropped`` takes away."""
+    return {
+        int(root)
+        for group in groups
+        if group.label in dropped and bool(dropped[group.label].any())
+        for root in classes_of(followed, group)[dropped[group.label].cpu()]
+    }
+
+
+def left_shape(followed: Followed, labels: Tensor, gone: set[int]) -> tuple[int, ...]:
+    """The shape of a tensor of ``labels`` without the classes ``gone``."""
+    roots = followed.trace.classes.of(core(labels))
+    shape = list(labels.shape)
+    for dim in varying(roots):
+        vector = first(roots, [d for d in range(roots.dim()) if d != dim]).reshape(-1).tolist()
+        shape[dim] = sum(root not in gone for root in vector)
+    return tuple(shape)
 
 
 def _changes(followed: Followed, node: fx.Node, value: Any, gone: set[int]) -> Iterator[tuple[int, int, bool]]:

@@ -46,7 +46,7 @@ def product(call: Call, x: Value, weight: Weight, rows: int, columns: int) -> Va
         trace.classes.freeze(ins, why)
         trace.classes.freeze(outs, why)
         return trace.emit(first(x.labels, [len(x.shape) - 1]).expand(shape))
-    trace.classes.union(ins, labels, call.why)
+    trace.classes.union(ins, labels, f"{call.why} reads what has to stay")
     return trace.emit(along(outs, len(shape) - 1, shape))
 
 

@@ -21,8 +21,9 @@ from flyweight.surgery.couple.value import Value, Weight, constant
 
 @dataclass(frozen=True, eq=False)
 class Followed:
-    """A trace that is done: ``values`` by node, and the ``names`` that each parameter's key has in the model."""
+    """A trace that is done, of ``twin``: ``values`` by node, and the ``names`` that each parameter's key has."""
 
+    twin: nn.Module = field(repr=False)
     trace: Trace
     names: Mapping[int, tuple[str, ...]]
     values: Mapping[fx.Node, Any] = field(repr=False)
@@ -38,6 +39,7 @@ def follow(model: nn.Module, example: tuple[Tensor, ...]) -> Followed:
 
 class _Walk:
     def __init__(self, twin: nn.Module, program: Any) -> None:
+        self.twin = twin
         self.trace = Trace()
         self.program = program
         self.values: dict[fx.Node, Any] = {}
@@ -55,7 +57,7 @@ class _Walk:
     def done(self) -> Followed:
         self._graph(self.program.graph_module, None, "")
         settle(self.trace)
-        return Followed(self.trace, self.names, self.values)
+        return Followed(self.twin, self.trace, self.names, self.values)
 
     def _graph(self, module: fx.GraphModule, given: list[Any] | None, where: str) -> Any:
         inputs = iter(given or ())

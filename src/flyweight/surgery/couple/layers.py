@@ -27,7 +27,7 @@ def convolution_rule(call: Call) -> Value:
     if groups == 1:
         ins = trace.axis(weight, 0 if transposed else 1, "input", call.module)
         outs = trace.axis(weight, 1 if transposed else 0, "output", call.module)
-        trace.classes.union(ins, labels, call.why)
+        trace.classes.union(ins, labels, f"{call.why} reads what has to stay")
     else:
         outs = _grouped(call, labels, weight, groups, transposed)
     return biased(call, trace.emit(along(outs, 1, shape)), 1)
@@ -39,7 +39,7 @@ def _grouped(call: Call, labels: Tensor, weight: Weight, groups: int, transposed
     own = trace.axis(weight, 0, "follow" if len(labels) == groups else "output", call.module)
     ins, rows = labels.view(groups, -1), own.view(groups, -1)
     trace.classes.union(ins, ins[:, :1], f"{call.why} reads it in a group that has to stay")
-    trace.classes.union(rows, ins[:, :1], call.why)
+    trace.classes.union(rows, ins[:, :1], f"{call.why} reads what has to stay")
     if not transposed:
         return own
     return ins[:, :1].expand(groups, weight.shape[1]).reshape(-1)

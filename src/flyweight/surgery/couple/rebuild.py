@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,8 @@ from torch.nn.utils import parametrize
 from flyweight.core.errors import StoreError
 from flyweight.surgery.couple.narrow import drop_masks_, masks_on
 from flyweight.surgery.couple.remove import remove_
-from flyweight.surgery.coupling import Coupling, Group
+from flyweight.surgery.couple.trial import silence_
+from flyweight.surgery.coupling import Coupling
 
 
 def rebuild_(
@@ -32,7 +32,7 @@ def rebuild_(
     }
     for group in coupling.groups:
         if group.label in dropped:
-            _silence(model, group, dropped[group.label])
+            silence_(model, group, dropped[group.label])
     model = remove_(model, coupling, dropped, example, idle_masks=True)
     _drop_masks(model, state)
     return model
@@ -105,31 +105,19 @@ def _left(coupling: Coupling, sizes: dict[tuple[str, int], tuple[int, int]]) -> 
     return {label: units[label] - lost[label] for label in units}
 
 
-def _silence(model: nn.Module, group: Group, drop: Tensor) -> None:
-    """Sets what reads the units to zero, under its chain."""
-    for at in group.slices:
-        if at.role == "input":
-            owner, _, leaf = at.name.rpartition(".")
-            module: Any = model.get_submodule(owner)
-            if parametrize.is_parametrized(module, leaf):
-                module, leaf = module.parametrizations[leaf], "original"
-            with torch.no_grad():
-                tensor: Tensor = getattr(module, leaf)
-                tensor.index_fill_(at.dim, at.indices[drop].reshape(-1).to(tensor.device), 0.0)
-
-
 def _drop_masks(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    keys = {_bare(key) for key in state}
     for name, module in list(model.named_modules()):
         if not parametrize.is_parametrized(module):
             continue
         prefix = f"{name}." if name else ""
         for leaf in list(module.parametrizations):
             masks = masks_on(module, leaf)
-            if f"{prefix}parametrizations.{leaf}.original" not in state:
+            here = _bare(f"{prefix}parametrizations.{leaf}.original").removesuffix("original")
+            if f"{here}original" not in keys:
                 drop_masks_(module, leaf, masks)
                 continue
-            here = f"{prefix}parametrizations.{leaf}."
-            places = {key[len(here) :].partition(".")[0] for key in state if key.startswith(here) and ".keep" in key}
+            places = {key[len(here) :].partition(".")[0] for key in keys if key.startswith(here) and ".keep" in key}
             drop_masks_(module, leaf, masks[len(places) :])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -13,13 +12,16 @@ from torch.utils import _pytree as pytree
 from flyweight.core.errors import ShapeError, UnsupportedError, unknown_name
 from flyweight.surgery.couple.attention import free_heads_
 from flyweight.surgery.couple.constants import Constant, Setting, constants, settings
-from flyweight.surgery.couple.follow import follow
+from flyweight.surgery.couple.follow import Followed, follow
 from flyweight.surgery.couple.narrow import Dropped, narrow_
 from flyweight.surgery.coupling import Coupling, Group
 from flyweight.surgery.modes import evaluated
 
 TOLERANCE = 1e-4
 """Relative to the largest output: sums of fewer terms are rounded otherwise."""
+
+_NOISY = 4
+"""So often is a model also asked under noise: what a ReLU hides once, it shows another time."""
 
 
 def remove_(
@@ -36,11 +38,11 @@ def remove_(
     groups = _chosen(coupling, dropped)
     if not groups:
         return model
-    wanted = _outputs(model, example)
-    found = _settings(model, groups, dropped, example, wanted)
+    wanted = outputs(model, example)
+    found = fitting(model, groups, dropped, example, wanted)
     if found is None:
         raise UnsupportedError(_refusal(model, groups, dropped, example, wanted))
-    return _cut(model, groups, dropped, found, idle_masks)
+    return cut_(model, groups, dropped, found, idle_masks)
 
 
 def _chosen(coupling: Coupling, dropped: Dropped) -> tuple[Group, ...]:
@@ -62,33 +64,43 @@ def _chosen(coupling: Coupling, dropped: Dropped) -> tuple[Group, ...]:
     return tuple(group for group in coupling.groups if group.label in dropped and bool(dropped[group.label].any()))
 
 
-def _settings(
-    model: nn.Module, groups: tuple[Group, ...], dropped: Dropped, example: tuple[Tensor, ...], wanted: list[Tensor]
+def fitting(
+    model: nn.Module,
+    groups: tuple[Group, ...],
+    dropped: Dropped,
+    example: tuple[Tensor, ...],
+    wanted: list[Tensor],
+    followed: Followed | None = None,
 ) -> tuple[Setting, ...] | None:
     """The attributes to set so that the smaller model computes the same; None where none do."""
-    for choice in _choices(model, groups, dropped, example):
-        smaller = _cut(copy.deepcopy(model), groups, dropped, choice)
+    for choice in _choices(model, groups, dropped, example, followed):
+        smaller = cut_(copy.deepcopy(model), groups, dropped, choice)
         if _difference(smaller, example, wanted) is None:
             return choice
     return None
 
 
 def _choices(
-    model: nn.Module, groups: tuple[Group, ...], dropped: Dropped, example: tuple[Tensor, ...]
+    model: nn.Module,
+    groups: tuple[Group, ...],
+    dropped: Dropped,
+    example: tuple[Tensor, ...],
+    followed: Followed | None,
 ) -> Iterator[tuple[Setting, ...]]:
     heads = any(group.kind == "head" for group in groups)
     if not heads:
         yield ()
-    changed = constants(follow(model, example), groups, dropped)
+    changed = constants(followed or follow(model, example), groups, dropped)
     if not isinstance(model, fx.GraphModule):  # its code holds numbers, not the attributes of modules
         yield from settings(model, changed)
     if heads:
         yield ()
 
 
-def _cut(
+def cut_(
     model: nn.Module, groups: tuple[Group, ...], dropped: Dropped, choice: Sequence[Setting], idle_masks: bool = False
 ) -> nn.Module:
+    """Takes the units out and sets the attributes of ``choice``, unchecked."""
     free_heads_(model, groups, dropped)
     narrow_(model, groups, dropped, idle_masks)
     for setting in choice:
@@ -96,29 +108,39 @@ def _cut(
     return model
 
 
-def _outputs(model: nn.Module, example: tuple[Tensor, ...]) -> list[Tensor]:
-    """What ``model`` makes of the example, and of one under noise, for an example may well be all zeros."""
+def outputs(model: nn.Module, example: tuple[Tensor, ...]) -> list[Tensor]:
+    """What ``model`` makes of the example, and of some under noise, for an example may well be all zeros."""
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     noise = torch.Generator().manual_seed(0)
-    noisy = [t + torch.randn(t.shape, generator=noise).to(t) if t.is_floating_point() else t for t in example]
+    varied = [[_noisy(t, noise) for t in example] for _ in range(_NOISY)]
     with evaluated(model), torch.no_grad():
-        out = [model(*(t.to(device) for t in inputs)) for inputs in (example, noisy)]
+        out = [model(*(t.to(device) for t in inputs)) for inputs in (example, *varied)]
     return [t for t in pytree.tree_leaves(out) if isinstance(t, Tensor)]
+
+
+def _noisy(tensor: Tensor, noise: torch.Generator) -> Tensor:
+    """Floats under noise; tables of whole numbers turned around, so that they stay in range."""
+    if tensor.is_floating_point():
+        return tensor + torch.randn(tensor.shape, generator=noise).to(tensor)
+    if tensor.dim() < 2:
+        return tensor
+    return tensor.roll(int(torch.randint(tensor.shape[-1], (), generator=noise)), -1)
 
 
 def _difference(model: nn.Module, example: tuple[Tensor, ...], wanted: list[Tensor]) -> str | None:
     """In what the outputs of ``model`` are not ``wanted``, or None."""
     try:
-        got = _outputs(model, example)
+        got = outputs(model, example)
     except Exception as error:
         return f"it cannot run any more: {(str(error).splitlines() or [type(error).__name__])[0].rstrip('.')}"
     for mine, his in zip(got, wanted, strict=True):
         if mine.shape != his.shape:
             return f"an output of shape {tuple(his.shape)} becomes {tuple(mine.shape)}"
-        if not mine.numel():
+        finite = his.isfinite()  # noise may have led out of a logarithm's domain
+        if not finite.any():
             continue
-        off = (mine.double() - his.double()).abs().max().item()
-        scale = his.double().abs().max().item()
+        off = (mine[finite].double() - his[finite].double()).abs().max().item()
+        scale = his[finite].double().abs().max().item()
         if not off <= TOLERANCE * scale + 1e-12:
             return f"its outputs change by {off / max(scale, 1e-12):.2g} of their largest"
     return None
@@ -130,15 +152,15 @@ def _refusal(
     """Names the first group that cannot go alone, and why."""
     name, why, changed = groups[0].label, "", list[Constant]()
     for group in groups:
-        if _settings(model, (group,), dropped, example, wanted) is None:
-            told = _difference(_cut(copy.deepcopy(model), (group,), dropped, ()), example, wanted)
+        if fitting(model, (group,), dropped, example, wanted) is None:
+            told = _difference(cut_(copy.deepcopy(model), (group,), dropped, ()), example, wanted)
             name, why = group.label, told or ""
             found = constants(follow(model, example), (group,), dropped)
             changed = [constant for constant in found if not constant.implied]
             break
     else:
-        why = _difference(_cut(copy.deepcopy(model), groups, dropped, ()), example, wanted) or ""
-    held: Any = next(iter(changed), None)
+        why = _difference(cut_(copy.deepcopy(model), groups, dropped, ()), example, wanted) or ""
+    held = next((c for c in changed if not any(settings(model, [c]))), next(iter(changed), None))
     place = (
         ""
         if held is None

@@ -136,7 +136,7 @@ class Trace:
 
     def join(self, values: Sequence[Value], shape: Sequence[int], why: str) -> Value:
         """What an elementwise operation makes of ``values``, broadcast to ``shape``."""
-        rank = len(shape)
+        rank, why = len(shape), f"{why} joins it with what has to stay"
         aligned = [_aligned(value, rank) for value in values]
         whole = aligned[0]
         for other in aligned[1:]:
@@ -178,7 +178,7 @@ class Trace:
             for one, its, other, others in ((y, dy, x, dx), (x, dx, y, dy)):
                 # One scale for the dimensions of all heads: the heads shall stay apart.
                 if one.loose and not other.loose and others - its:
-                    self.classes.freeze(core(one.labels), f"{why}, shared by several units")
+                    self.classes.freeze(core(one.labels), f"{why}: one for several units")
                     return self._pair(other, one, why)
             self.classes.union(core(x.labels), core(y.labels), why)
             labels = x.labels if dx >= dy else y.labels
@@ -188,7 +188,7 @@ class Trace:
             lesser = x if x.loose else y
         else:
             lesser = x if count(rx) < count(ry) else y
-        self.classes.freeze(core(lesser.labels), f"{why}, along a dimension that has nothing to do with it")
+        self.classes.freeze(core(lesser.labels), f"{why}, along another dimension")
         return self._pair(y if lesser is x else x, lesser, why)
 
 
