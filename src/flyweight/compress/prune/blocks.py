@@ -29,8 +29,7 @@ class Layers:
     @property
     def shape(self) -> tuple[int, ...]:
         """That of the first weight."""
-        module, name, _ = self.weights[0][0]
-        return tuple(getattr(module, name).shape)
+        return next(tuple(getattr(module, name).shape) for layer in self.weights for module, name, _ in layer)
 
     @property
     def parameters(self) -> Tensor:
@@ -53,8 +52,7 @@ class Layers:
 
     def saliency(self, scores: Mapping[str, Tensor]) -> Tensor:
         """The sum over all weights of each layer."""
-        each = [torch.stack([scores[name].double().sum() for *_, name in layer]).sum() for layer in self.weights]
-        return torch.stack(each).cpu()
+        return torch.tensor([sum(float(scores[name].double().sum()) for *_, name in layer) for layer in self.weights])
 
     def write(self, keep: Tensor) -> None:
         """Sets the gates."""

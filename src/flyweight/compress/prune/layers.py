@@ -19,7 +19,13 @@ from flyweight.surgery.walk import matching, walk, within
 ROWS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Layers whose weight is a matrix (outputs, inputs · kernel)."""
 
-_TRANSPOSED: tuple[type[nn.Module], ...] = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+WEIGHTS: tuple[type[nn.Module], ...] = (
+    *ROWS,
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    nn.MultiheadAttention,
+)
+"""All layers whose weights can lose elements."""
+
 _PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 """What torch's attention keeps beside its linear layer."""
 
@@ -40,7 +46,7 @@ def prunable(model: nn.Module, task: Task, exclude: Sequence[str], *, first: boo
     whose weights are no rows of outputs. A weight that also stands in a module of ``exclude`` is left alone. Raises
     :class:`UnsupportedError` where nothing is left, and :class:`UnknownNameError` for a glob that matches nothing.
     """
-    kinds = (*ROWS, nn.MultiheadAttention) if rows else (*ROWS, *_TRANSPOSED, nn.MultiheadAttention)
+    kinds = (*ROWS, nn.MultiheadAttention) if rows else WEIGHTS
     places, left_alone = _places(model), matching(model, exclude)
     spared = None if first else _first(model, task)
     found: list[Weight] = []

@@ -20,11 +20,23 @@ from flyweight.testing.check_step import check_step
 from nets import plain_task
 
 
+class Normed(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        return self.norm(x)
+
+
 class Block(nn.Module):
     def __init__(self, channels):
         super().__init__()
+        # Of the input's shape too, but no layer that anyone means: a wrapped norm, and a convolution with its norm.
         self.body = nn.Sequential(
-            nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)), nn.ReLU()
+            Normed(channels),
+            nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)),
+            nn.ReLU(),
         )
 
     def forward(self, x):
@@ -51,8 +63,8 @@ def skips(model):
 
 def test_residual_blocks_are_found_and_the_least_are_passed_by(task):
     with torch.no_grad():
-        task.model[2][1].body[0][0].weight.mul_(0.01)
-        task.model[2][3].body[0][0].weight.mul_(0.01)
+        task.model[2][1].body[1][0].weight.mul_(0.01)
+        task.model[2][3].body[1][0].weight.mul_(0.01)
     pruned = Prune(0.5, structure=layer())(task.model, task)
     assert skips(pruned) == {"2.0": True, "2.1": False, "2.2": True, "2.3": False}
     x = task.data.select.tensors[0]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from flyweight.compress.prune.blocks import Layers
-from flyweight.compress.prune.layers import prunable
+from flyweight.compress.prune.layers import WEIGHTS, prunable
 from flyweight.compress.prune.pool import Pool
 from flyweight.core.errors import UnsupportedError
 from flyweight.core.task import Task
@@ -83,7 +83,7 @@ class layer:
 
 
 def _candidates(model: nn.Module) -> set[str]:
-    """Names of the modules in containers that are made of others with parameters."""
+    """Names of the modules in containers that are made of others, with weights among them."""
     found = set()
     for prefix, container in model.named_modules():
         if isinstance(container, parametrize.ParametrizationList) or not isinstance(
@@ -92,8 +92,7 @@ def _candidates(model: nn.Module) -> set[str]:
             continue
         for name, child in container.named_children():
             whole = child.inner if isinstance(child, Skip) else child
-            inside = [part for part in whole.children() if not isinstance(part, nn.ModuleDict)]
-            made = any(True for part in inside for _ in part.parameters())
+            made = any(isinstance(part, WEIGHTS) for part in whole.modules() if part is not whole)
             if made and not isinstance(whole, nn.ModuleList | nn.Sequential | nn.ModuleDict):
                 found.add(f"{prefix}.{name}" if prefix else name)
     return found
