@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from flyweight.surgery.chain import attach, links
 from flyweight.surgery.fold import fold_batchnorm_
+from flyweight.surgery.mask import mask_of
 from flyweight.surgery.rescale import Rescale
 
 FLOAT32 = 1e-5
@@ -104,3 +105,18 @@ def test_a_weight_with_a_chain_gets_a_link():
     attach(conv, Rescale(torch.tensor([1.0, 0.0, 2.0, -1.0])))
     folded = check(nn.Sequential(conv, nn.BatchNorm2d(4)), torch.randn(2, 3, 4, 4), [("0", "1")])
     assert len(links(folded[0])) == 2
+
+
+def test_batch_norm_and_biases_under_masks_fold_too():
+    model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU()).eval()
+    with torch.no_grad():
+        model[1].running_mean.normal_()
+        model[1].bias.normal_()
+    for module, name in ((model[0], "weight"), (model[0], "bias"), (model[1], "weight"), (model[1], "bias")):
+        mask_of(module, name).keep[2:4] = False
+    x = torch.randn(2, 3, 8, 8)
+    wanted = model(x)
+    assert fold_batchnorm_(model, (x,)) == [("0", "1")]
+    torch.testing.assert_close(model(x), wanted, rtol=1e-4, atol=1e-5)
+    assert (model(x)[:, 2:4] == 0).all()
+    assert not mask_of(model[0]).keep[2:4].any() and not links(model[0], "bias")

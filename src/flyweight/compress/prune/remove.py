@@ -13,6 +13,7 @@ from flyweight.core.step import Step
 from flyweight.core.task import Task
 from flyweight.surgery.couple.couple import couple
 from flyweight.surgery.couple.dead import dead_units
+from flyweight.surgery.couple.narrow import drop_masks_, masks_on
 from flyweight.surgery.couple.rebuild import rebuild_
 from flyweight.surgery.couple.remove import remove_
 from flyweight.surgery.coupling import Coupling
@@ -43,7 +44,9 @@ class Remove(Step):
         remove_skips_(model)
         coupling = self._coupling(model, task)
         dead = {label: drop for label, drop in dead_units(model, coupling).items() if bool(drop.any())}
-        return remove_(model, coupling, dead, task.example)
+        model = remove_(model, coupling, dead, task.example)
+        _drop_idle(model, coupling)
+        return model
 
     def replay(self, model: nn.Module, task: Task, state: Mapping[str, Tensor]) -> nn.Module:
         remove_skips_(model)
@@ -57,6 +60,15 @@ class Remove(Step):
             g for g in coupling.groups if not any(within(s.name, left_out) for s in g.slices if s.role != "input")
         )
         return Coupling(groups, coupling.refused)
+
+
+def _drop_idle(model: nn.Module, coupling: Coupling) -> None:
+    """Takes masks that keep everything off groups that lost nothing too: a later step may move a batch-norm to another
+    name, by which loading would not find its mask again."""
+    for name in dict.fromkeys(at.name for group in coupling.groups for at in group.slices):
+        owner, _, leaf = name.rpartition(".")
+        module = model.get_submodule(owner)
+        drop_masks_(module, leaf, [mask for mask in masks_on(module, leaf) if bool(mask.keep.all())])
 
 
 def _check_decided(model: nn.Module) -> None:
