@@ -198,7 +198,7 @@ def index_rule(call: Call) -> Any:
     elif not fixed:
         trace.freeze(value, f"{call.why} picks out of it by number")
     if fixed:
-        picked = value.labels[tuple(slice(None) if t is None else t for t in known)]
+        picked = value.labels[tuple(slice(None) if t is None else t.cpu() for t in known)]
         return trace.emit(compact(picked), None, value.loose)
     if len(dims) == dims[-1] - dims[0] + 1:
         # All indices together become the dimensions of one index, in the place of the first.
