@@ -42,7 +42,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("flyweight.search.evaluate.footprints", arms.counted)
-        assert cli.main(["optimize", TASK, "--out", str(folder), "--timeout", "0.01"]) == 0
+        assert cli.main(["optimize", TASK, "--out", str(folder), "--timeout", "0.0001"]) == 0
     return folder
 
 
@@ -85,7 +85,7 @@ def test_wrong_usage_ends_with_two(arguments: list[str], capsys: pytest.CaptureF
 
 
 def test_optimize_prints_the_table_and_keeps_the_run(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["optimize", TASK, "--out", str(finished), "--timeout", "0.01", "--max-drop", "0.1"]) == 0
+    assert cli.main(["optimize", TASK, "--out", str(finished), "--timeout", "0.0001", "--max-drop", "0.1"]) == 0
     printed = capsys.readouterr()
     assert "baseline" in printed.out
     assert "take: " in printed.out
@@ -96,7 +96,7 @@ def test_optimize_prints_the_table_and_keeps_the_run(finished: Path, capsys: pyt
 
 
 def test_optimize_prints_json(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["optimize", TASK, "--out", str(finished), "--timeout", "0.01", "--json"]) == 0
+    assert cli.main(["optimize", TASK, "--out", str(finished), "--timeout", "0.0001", "--json"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["points"][0]["label"] == "baseline"
     assert printed.err == ""
@@ -106,12 +106,12 @@ def test_options_may_come_from_a_file(finished: Path, tmp_path: Path, capsys: py
     (tmp_path / "run.yaml").write_text(f"out: {finished}\ntimeout: 10ms\nbudget:\n- size_bytes<=1e9\n")
     config = ["--config", str(tmp_path / "run.yaml")]
     assert "'10ms' is no time limit" in fails(capsys, "optimize", TASK, *config)
-    assert cli.main(["optimize", TASK, *config, "--timeout", "0.01", "--budget", "latency_ms<=9"]) == 0
+    assert cli.main(["optimize", TASK, *config, "--timeout", "0.0001", "--budget", "latency_ms<=9"]) == 0
     assert Frontier.load(finished).about["budgets"] == ["size_bytes<=1e+09", "latency_ms<=9"]
 
 
 def test_a_budget_that_nothing_meets_ends_with_three(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["optimize", TASK, "--out", str(finished), "--timeout", "0.01", "--budget", "size_bytes<=10"]
+    command = ["optimize", TASK, "--out", str(finished), "--timeout", "0.0001", "--budget", "size_bytes<=10"]
     assert cli.main(command) == 3
     printed = capsys.readouterr()
     assert "baseline" in printed.out

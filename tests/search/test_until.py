@@ -150,6 +150,21 @@ def test_noise_and_drift_do_not_mislead(seed: int) -> None:
     assert ratio_of(trained[0].recipe) in (0.5, 0.55)
 
 
+def test_a_slow_moment_of_the_machine_is_taken_out() -> None:
+    def slow_once(ratio: float, candidate: Candidate) -> Footprint:
+        pace = 1.5 if candidate.sketch and candidate.sketch.again == 0 and ratio == 0.5 else 1.0
+        return Footprint(size_bytes=1, latency_ms=pace * 10 * (1 - ratio), speedup=1 / (1 - ratio))
+
+    _, trained = drive(until(thinner(), step=0.05), slow_once, "latency_ms<=5.2")
+    assert [ratio_of(c.recipe) for c in trained] == [0.5]
+
+
+def test_a_time_stays_below_its_limit_by_the_slack() -> None:
+    for slack, wanted in ((0.0, 0.5), (0.03, 0.55), (0.2, 0.6)):
+        _, trained = drive(until(thinner(), step=0.05, slack=slack), exactly, "latency_ms<=5.0001")
+        assert [ratio_of(c.recipe) for c in trained] == [wanted]
+
+
 def test_a_look_that_was_lucky_is_found_out_before_it_is_trained_for() -> None:
     def lucky(ratio: float, candidate: Candidate) -> Footprint:
         first = candidate.sketch is not None and candidate.sketch.again == 0
