@@ -19,8 +19,8 @@ class Context:
     ``task`` has its teacher on the batch's device; ``indices`` ``(N,)`` are the examples' places in
     ``task.data.train``; ``augmented`` says that the inputs are not those of the data set any more, so nothing
     kept for an index is valid; ``autocast()`` opens the precision that the student is run in. ``model`` is the student
-    itself, for penalties on its parameters; None where an objective is called outside training. ``fraction`` is the part
-    of the training steps that was done before this one, from 0 to below 1, for losses that change on the way.
+    itself, for penalties on its parameters; None where an objective is called outside training. ``fraction`` is the
+    part of the training steps that was done before this one, from 0 to below 1, for losses that change on the way.
     """
 
     task: Task
