@@ -2,7 +2,7 @@
 
 scripts/demo && .venv/bin/python benchmarks/demo.py --json
 .venv/bin/python benchmarks/demo.py --run run/fashion-mini --quick      # without timing a second call
-.venv/bin/python benchmarks/demo.py --fresh /tmp/clone --record benchmarks/results/demo.json    # all of it, from a clone
+.venv/bin/python benchmarks/demo.py --fresh /tmp/clone --record demo.json      # all of it, from a fresh clone
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import Any
 from flyweight.core.frontier import Frontier
 from flyweight.core.point import Point
 from flyweight.deploy.runtimes.open import open_artifact
-
 
 ROOT = Path(__file__).resolve().parent.parent
 
