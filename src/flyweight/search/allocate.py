@@ -17,7 +17,7 @@ from flyweight.compress.prune.damage import damage_of
 from flyweight.compress.prune.distributions.earliest import ascending
 from flyweight.compress.prune.distributions.fixed import fixed
 from flyweight.compress.prune.evidence import Evidence
-from flyweight.compress.prune.gather import gather
+from flyweight.compress.prune.gather.gather import gather
 from flyweight.compress.prune.pool import Pool, strongest
 from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.remove import Remove

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from flyweight.compress.prune.coupled import Coupled
 from flyweight.compress.prune.cut import counts
 from flyweight.compress.prune.pool import Pool
+from flyweight.compress.prune.pools.coupled import Coupled
 from flyweight.compress.prune.prune import Prune
 from flyweight.core.errors import ShapeError, UnsupportedError
 from flyweight.core.task import Task

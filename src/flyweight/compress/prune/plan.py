@@ -11,10 +11,10 @@ from torch.nn.utils import parametrize
 
 from flyweight.compress.prune.cut import judged
 from flyweight.compress.prune.evidence import Evidence, Score
+from flyweight.compress.prune.gather.tap import Tap
 from flyweight.compress.prune.pool import Distribution, Pool
 from flyweight.compress.prune.schedule import InTraining
 from flyweight.compress.prune.schedules.calendar import Calendar
-from flyweight.compress.prune.tap import Tap
 from flyweight.learn.progress import Progress
 from flyweight.surgery.chain import links
 from flyweight.surgery.mask import Mask, mask_of

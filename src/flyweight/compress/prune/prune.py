@@ -15,7 +15,7 @@ from flyweight.compress.prune.damage import damage_of
 from flyweight.compress.prune.distributions.earliest import check_ratio
 from flyweight.compress.prune.distributions.uniform import uniform
 from flyweight.compress.prune.evidence import Evidence, Score
-from flyweight.compress.prune.gather import gather
+from flyweight.compress.prune.gather.gather import gather
 from flyweight.compress.prune.plan import Plan
 from flyweight.compress.prune.pool import Distribution, Pool, Structure
 from flyweight.compress.prune.rounds import rounds

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tiny
-from flyweight.compress.prune.coupled import coupled
 from flyweight.compress.prune.distributions.global_ import global_
+from flyweight.compress.prune.pools.coupled import coupled
 from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.scores.norm_scale import norm_scale
 from flyweight.compress.prune.scores.random import random

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from torch import nn
 
-from flyweight.compress.prune.layers import prunable
 from flyweight.compress.prune.pool import Pool
-from flyweight.compress.prune.tiles import tiles
+from flyweight.compress.prune.pools.prunable import prunable
+from flyweight.compress.prune.pools.tiles import tiles
 from flyweight.core.task import Task
 
 

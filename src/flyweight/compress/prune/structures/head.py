@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from torch import nn
 
-from flyweight.compress.prune.coupled import coupled
 from flyweight.compress.prune.pool import Pool
+from flyweight.compress.prune.pools.coupled import coupled
 from flyweight.core.task import Task
 
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from flyweight.compress.prune.blocks import Layers
-from flyweight.compress.prune.layers import WEIGHTS, prunable
 from flyweight.compress.prune.pool import Pool
+from flyweight.compress.prune.pools.layers import Layers
+from flyweight.compress.prune.pools.prunable import WEIGHTS, prunable
 from flyweight.core.errors import UnsupportedError
 from flyweight.core.task import Task
 from flyweight.surgery.modes import evaluated

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from torch import nn
 
-from flyweight.compress.prune.layers import prunable
 from flyweight.compress.prune.pool import Pool
-from flyweight.compress.prune.tiles import Tiles, tiles
+from flyweight.compress.prune.pools.prunable import prunable
+from flyweight.compress.prune.pools.tiles import Tiles, tiles
 from flyweight.core.errors import ShapeError, UnsupportedError
 from flyweight.core.task import Task
 

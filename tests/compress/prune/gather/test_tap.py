@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from flyweight.compress.prune.tap import Tap
+from flyweight.compress.prune.gather.tap import Tap
 from flyweight.core.errors import UnsupportedError
 from flyweight.surgery.chain import attach
 from flyweight.surgery.fake_quantize import FakeQuantize

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from flyweight.compress.prune.layers import Weight
+from flyweight.compress.prune.pools.prunable import Weight
 from flyweight.numerics.tiles import tile_elements, tile_sums
 from flyweight.surgery.mask import Mask, mask_of
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from flyweight.compress.prune.columns import column_squares, columns
+from flyweight.compress.prune.gather.columns import column_squares, columns
 from flyweight.core.errors import UnsupportedError
 
 LAYERS = [

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Subset, TensorDataset
 
-from flyweight.compress.prune.curvature import gauss_newton
 from flyweight.compress.prune.evidence import NEEDS, Evidence
-from flyweight.compress.prune.inputs import see_inputs
-from flyweight.compress.prune.tap import Tap
-from flyweight.compress.prune.untouched import untouched
+from flyweight.compress.prune.gather.curvature import gauss_newton
+from flyweight.compress.prune.gather.inputs import see_inputs
+from flyweight.compress.prune.gather.tap import Tap
+from flyweight.compress.prune.gather.untouched import untouched
 from flyweight.core.crew import crew
 from flyweight.core.errors import FlyweightError, TrainingError, UnsupportedError, unknown_name
 from flyweight.core.task import Batch, Task, batches
@@ -37,10 +37,10 @@ def gather(
 
     Weights and gradients are those behind the masks of a chain and before folded batch-norm and rounding; gradients
     are dense, those of masked elements too. ``curvature`` is as
-    :func:`~flyweight.compress.prune.curvature.gauss_newton` says: exact up to 64 outputs an example, beyond that by
-    drawn labels or the empirical Fisher. ``inputs`` and ``gram`` are there for convolutions (columns: inputs of a group
-    × kernel) and linear layers, those inside an :class:`~flyweight.surgery.integer.IntegerLayer` too. ``gram`` takes
-    columns² numbers a layer: for wide layers, ask layer by layer.
+    :func:`~flyweight.compress.prune.gather.curvature.gauss_newton` says: exact up to 64 outputs an example, beyond
+    that by drawn labels or the empirical Fisher. ``inputs`` and ``gram`` are there for convolutions (columns: inputs
+    of a group × kernel) and linear layers, those inside an :class:`~flyweight.surgery.integer.IntegerLayer` too.
+    ``gram`` takes columns² numbers a layer: for wide layers, ask layer by layer.
 
     Raises :class:`UnknownNameError` for a need that there is not, :class:`UnsupportedError` for a parameter that
     cannot be known about, :class:`TrainingError` where loss or inputs are not finite.

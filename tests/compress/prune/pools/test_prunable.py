@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from flyweight.compress.prune.layers import prunable
+from flyweight.compress.prune.pools.prunable import prunable
 from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.core.errors import UnknownNameError, UnsupportedError

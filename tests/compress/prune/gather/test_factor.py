@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from flyweight.compress.prune import factor as rooms
-from flyweight.compress.prune.factor import factor
+from flyweight.compress.prune.gather import factor as rooms
+from flyweight.compress.prune.gather.factor import factor
 from flyweight.core.errors import UnsupportedError
 from flyweight.tasks.cross_entropy import cross_entropy
 

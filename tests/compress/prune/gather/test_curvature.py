@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from flyweight.compress.prune import curvature
-from flyweight.compress.prune.curvature import gauss_newton
 from flyweight.compress.prune.evidence import Evidence
+from flyweight.compress.prune.gather import curvature
+from flyweight.compress.prune.gather.curvature import gauss_newton
+from flyweight.compress.prune.gather.tap import Tap
 from flyweight.compress.prune.scores.obd import obd
-from flyweight.compress.prune.tap import Tap
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.surgery.integer import IntegerLayer
 from flyweight.surgery.mask import mask_of

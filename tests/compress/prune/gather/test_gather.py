@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset, TensorDataset
 
 from flyweight.compress.prune.evidence import NEEDS
-from flyweight.compress.prune.gather import gather
+from flyweight.compress.prune.gather.gather import gather
 from flyweight.compress.prune.scores.activation import activation
 from flyweight.compress.prune.scores.gate_open import gate_open
 from flyweight.compress.prune.scores.taylor import taylor

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flyweight.compress.prune.columns import MATRICES, column_squares, columns
+from flyweight.compress.prune.gather.columns import MATRICES, column_squares, columns
 from flyweight.core.errors import TrainingError, UnsupportedError
 from flyweight.core.task import Batch, Task
 from flyweight.surgery.integer import IntegerLayer

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flyweight.compress.prune.columns import MATRICES, columns
-from flyweight.compress.prune.factor import factor
-from flyweight.compress.prune.tap import Tap
+from flyweight.compress.prune.gather.columns import MATRICES, columns
+from flyweight.compress.prune.gather.factor import factor
+from flyweight.compress.prune.gather.tap import Tap
 from flyweight.core.task import Batch, Task
 
 _AT_ONCE = 2**24
@@ -23,7 +23,7 @@ _SAME = 2e-2
 def gauss_newton(model: nn.Module, taps: Sequence[Tap], task: Task, data: Iterable[Batch]) -> dict[str, Tensor]:
     """diag(G), G = (1/N) Σ_n J_nᵀ·H_n·J_n, of the weight of each tap, by dotted name; the taps have to be open.
 
-    J_n = ∂z_n/∂w, and H_n = ∂²ℓ_n/∂z_n² as :func:`~flyweight.compress.prune.factor.factor` takes it apart into
+    J_n = ∂z_n/∂w, and H_n = ∂²ℓ_n/∂z_n² as :func:`~flyweight.compress.prune.gather.factor.factor` takes it apart into
     directions s, so that G_kk = (1/N) Σ_n Σ_s (∂(s·z_n)/∂w_k)²: each example's gradient is squared by itself. Where a
     network is piecewise linear and each weight is used once, this is the diagonal of the Hessian too.
     Gradients of convolutions and linear layers are made from their inputs and the gradients of their outputs, of all

@@ -1,0 +1,1 @@
+"""What scores ask for, collected: gradients, curvature, inputs."""
