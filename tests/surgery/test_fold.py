@@ -120,3 +120,18 @@ def test_batch_norm_and_biases_under_masks_fold_too():
     torch.testing.assert_close(model(x), wanted, rtol=1e-4, atol=1e-5)
     assert (model(x)[:, 2:4] == 0).all()
     assert not mask_of(model[0]).keep[2:4].any() and not links(model[0], "bias")
+
+
+def test_what_layers_share_is_folded_for_each_alone():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.n1 = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+            self.two, self.n2 = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+            self.two.weight, self.two.bias = self.one.weight, self.one.bias
+
+        def forward(self, x):
+            return self.n2(self.two(F.relu(self.n1(self.one(x)))))
+
+    folded = check(Tied(), torch.randn(2, 3, 5, 5), [("one", "n1"), ("two", "n2")])
+    assert folded.one.parametrizations.weight.original is folded.two.parametrizations.weight.original

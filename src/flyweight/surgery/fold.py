@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch.nn.utils import parametrize
 
 from flyweight.surgery.chain import attach, detach, links
 from flyweight.surgery.integer import is_layer
+from flyweight.surgery.modes import evaluated
 from flyweight.surgery.rescale import Rescale
 from flyweight.surgery.trace import trace
 from flyweight.surgery.walk import replace_
@@ -27,8 +29,9 @@ def fold_batchnorm_(
     it is, and need not be traced.
     """
     pairs = foldable(trace(model, exclude), example)
+    shared = _shared(model)
     for layer, norm in pairs:
-        _fold_(model.get_submodule(layer), model.get_submodule(norm))
+        _fold_(model.get_submodule(layer), model.get_submodule(norm), shared)
         replace_(model, norm, nn.Identity())
     return pairs
 
@@ -75,33 +78,34 @@ def _on_channels(
         return lambda module, inputs, output: dims.__setitem__(name, output.dim())
 
     hooks = [graph.get_submodule(name).register_forward_hook(note(name)) for name in doubtful]
-    mode = graph.training
-    modes = {module: module.training for module in graph.modules()}
     try:
-        with torch.no_grad():
-            graph.eval()(*example)
+        with evaluated(graph), torch.no_grad():
+            graph(*example)
     finally:
-        graph.training = mode
-        for module, was in modes.items():
-            module.training = was
         for hook in hooks:
             hook.remove()
     return [(layer, norm) for layer, norm in pairs if dims.get(layer, 2) == 2]
 
 
-def _fold_(layer: Any, norm: Any) -> None:
+def _shared(model: nn.Module) -> set[int]:
+    """The identities of parameters that stand in several places, each of which may have a batch-norm of its own."""
+    places = Counter(id(p) for module in model.modules() for p in module._parameters.values() if p is not None)
+    return {identity for identity, count in places.items() if count > 1}
+
+
+def _fold_(layer: Any, norm: Any, shared: set[int]) -> None:
     with torch.no_grad():
         sigma = (norm.running_var + norm.eps).sqrt()
         factor = sigma.reciprocal() if norm.weight is None else norm.weight / sigma
         bias = -norm.running_mean if layer.bias is None else layer.bias - norm.running_mean
         bias = bias * factor + (0 if norm.bias is None else norm.bias)
-        if parametrize.is_parametrized(layer, "weight"):
+        if parametrize.is_parametrized(layer, "weight") or id(layer.weight) in shared:
             attach(layer, Rescale(factor))
         else:
             layer.weight.mul_(factor.reshape(-1, *(1,) * (layer.weight.dim() - 1)))
         for link in links(layer, "bias"):
             detach(layer, link, "bias")
-        if layer.bias is None:
+        if layer.bias is None or id(layer.bias) in shared:
             layer.bias = nn.Parameter(bias.to(layer.weight.dtype))
         else:
             layer.bias.copy_(bias)
