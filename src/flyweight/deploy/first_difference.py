@@ -114,9 +114,10 @@ def _grid(node: Any, graph: Graph) -> tuple[float | None, float]:
     from onnx import numpy_helper
 
     values = [numpy_helper.to_array(graph.constants[n]) for n in node.input[1:] if n in graph.constants]
-    if not values or values[0].size != 1:
+    # A float layer's input repeats its scale (see deploy/export/keep_float.py).
+    if not values or any(value.min() != value.max() for value in values):
         return None, 0.0
-    return float(values[0].reshape(())), float(values[1].reshape(())) if len(values) > 1 else 0.0
+    return float(values[0].flat[0]), float(values[1].flat[0]) if len(values) > 1 else 0.0
 
 
 def _blamed(node: Any, makers: dict[str, Any], known: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from flyweight.deploy.recorded import leaves
 from flyweight.deploy.runtimes.open import open_artifact
 from flyweight.deploy.still import still
 from flyweight.measure.graph import Graph, read_graph
+from flyweight.surgery.device import device_of
 
 _EQUAL_TOP1 = 0.995
 _SUSPECTS = 16
@@ -43,7 +44,7 @@ def check_parity(
     """
     graph = read_graph(artifact.path)
     session = open_artifact(artifact, runtime)
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     data = _spread(task, examples)
     with still(model):
         inputs, expected, found = [], [], []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
+
+from flyweight.surgery.modes import evaluated
 
 
 @contextmanager
@@ -16,12 +18,5 @@ def still(model: Any) -> Iterator[None]:
 
     What is no module (a session, a function) is left alone.
     """
-    modes = {m: m.training for m in model.modules()} if isinstance(model, nn.Module) else {}
-    if isinstance(model, nn.Module):
-        model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with evaluated(model) if isinstance(model, nn.Module) else nullcontext(), torch.no_grad():
+        yield

@@ -19,6 +19,7 @@ from flyweight.deploy.runtimes.open import runtime_name
 from flyweight.measure.geometry import Geometry
 from flyweight.measure.layer_cost import CostTable, cost_table
 from flyweight.search.allocate import RATIOS
+from flyweight.surgery.device import on_device
 from flyweight.surgery.modes import evaluated
 
 _TIMED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -96,10 +97,9 @@ def _input_shapes(model: nn.Module, task: Task) -> dict[str, tuple[int, ...]]:
 
     layers = [(name, module) for name, module in model.named_modules() if isinstance(module, _TIMED)]
     hooks = [module.register_forward_pre_hook(note(name)) for name, module in layers]
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     try:
         with evaluated(model), torch.no_grad():
-            model(*(t.to(device) for t in task.example))
+            model(*on_device(task.example, model))
     finally:
         for hook in hooks:
             hook.remove()

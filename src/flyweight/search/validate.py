@@ -20,6 +20,7 @@ from flyweight.core.task import Batch, Task, batches
 from flyweight.deploy.export.onnx import export_onnx
 from flyweight.deploy.runtimes.open import open_artifact
 from flyweight.deploy.score import as_number
+from flyweight.surgery.modes import evaluated
 
 
 def validate(task: Task, runtime: str = "onnxruntime", threads: int = 1) -> None:
@@ -36,22 +37,16 @@ def validate(task: Task, runtime: str = "onnxruntime", threads: int = 1) -> None
     for name in (f.name for f in dataclasses.fields(task.data)):
         _check_split(task, name)
     model = task.model
-    modes = {module: module.training for module in model.modules()}
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), evaluated(model):
         torch.manual_seed(0)
-        try:
-            model.eval()
-            _check_forward(task, model)
-            _check_loss(task, model)
-            _check_augment(task)
-            _check_quality(task, model)
-            with tempfile.TemporaryDirectory() as folder:
-                artifact = export_onnx(model, task, Path(folder) / "model.onnx")
-                session = open_artifact(artifact, runtime, threads)
-                session(*(t.numpy() for t in task.example))
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
+        _check_forward(task, model)
+        _check_loss(task, model)
+        _check_augment(task)
+        _check_quality(task, model)
+        with tempfile.TemporaryDirectory() as folder:
+            artifact = export_onnx(model, task, Path(folder) / "model.onnx")
+            session = open_artifact(artifact, runtime, threads)
+            session(*(t.numpy() for t in task.example))
 
 
 def _check_split(task: Task, name: str) -> None:

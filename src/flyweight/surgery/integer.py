@@ -155,14 +155,15 @@ class IntegerLayer(nn.Module):
         target = self._target[0]
         step = self.source.scale * weight_scale
         bias = self.float_bias()
-        codes = None if bias is None else (bias.float() / step).round().to(x.dtype)
-        total = self._apply_layer(
-            (x / self.source.scale).round(), (weight / _along(weight_scale, weight.dim(), 0)).round(), codes
-        )
+        codes = None if bias is None else (bias.float() / step).round()
+        # Not in the precision of autocast: sums of codes are beyond the largest float16.
+        with torch.autocast(x.device.type, enabled=False):
+            whole = (weight.float() / _along(weight_scale, weight.dim(), 0)).round()
+            total = self._apply_layer((x.float() / self.source.scale).round(), whole, codes)
         dim = total.dim() - 1 if isinstance(self.layer, nn.Linear) else 1
         if target is None or not target.rounds:
-            return total * _along(step, total.dim(), dim)
-        return (total * _along(step / target.scale, total.dim(), dim)).round() * target.scale
+            return (total * _along(step, total.dim(), dim)).to(x.dtype)
+        return ((total * _along(step / target.scale, total.dim(), dim)).round() * target.scale).to(x.dtype)
 
     def _apply_layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         layer: Any = self.layer

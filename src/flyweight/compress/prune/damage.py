@@ -12,6 +12,7 @@ from flyweight.compress.prune.cut import Judged, counts
 from flyweight.compress.prune.pool import Damage, Pool, strongest
 from flyweight.core.errors import TrainingError
 from flyweight.core.task import Task, batches
+from flyweight.surgery.device import device_of
 from flyweight.surgery.mask import Mask
 from flyweight.surgery.modes import evaluated
 
@@ -37,7 +38,7 @@ def damage_of(model: nn.Module, task: Task, found: Judged) -> Damage:
 @torch.no_grad()
 def _loss(model: nn.Module, task: Task) -> float:
     """The mean of the loss over the calibration set's examples."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     total = torch.zeros((), dtype=torch.float64, device=device)
     examples = 0
     with evaluated(model):

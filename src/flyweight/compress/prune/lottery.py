@@ -24,6 +24,7 @@ from flyweight.core.task import Task
 from flyweight.core.weights import load_state, save_state
 from flyweight.learn.randomness import derived
 from flyweight.learn.train import Train
+from flyweight.surgery.mask import Mask
 
 _EACH_ROUND = 0.2
 """The part of what remains that a round takes, where the number of rounds is not given."""
@@ -111,10 +112,14 @@ class LotteryTicket(Step):
         return tuple(1 - (1 - self.ratio) ** (i / rounds) if i < rounds else self.ratio for i in range(1, rounds + 1))
 
     def _gates(self, model: nn.Module, task: Task) -> tuple[str, ...]:
-        """The names of the modules in which rounds leave what is kept."""
+        """How the names of what rounds leave as it is begin: all of a mask, and of a gate around a layer itself alone."""
         pools = self.by.structure(model, task, self.by.exclude)
         held = {id(gate) for pool in pools for gate in pool.gates}
-        return tuple(name for name, module in model.named_modules(remove_duplicate=False) if id(module) in held)
+        return tuple(
+            f"{name}." if isinstance(module, Mask) else f"{name}.keep"
+            for name, module in model.named_modules(remove_duplicate=False)
+            if id(module) in held
+        )
 
     def _early(self, model: nn.Module, task: Task, gates: Sequence[str]) -> dict[str, Tensor]:
         """The values after the epochs that are never repeated."""
@@ -140,7 +145,7 @@ def _values(model: nn.Module, gates: Sequence[str]) -> dict[str, Tensor]:
 
 
 def _inside(name: str, gates: Sequence[str]) -> bool:
-    return any(name.startswith(f"{gate}.") for gate in gates)
+    return name.startswith(tuple(gates))
 
 
 def _set(model: nn.Module, values: Mapping[str, Tensor]) -> None:

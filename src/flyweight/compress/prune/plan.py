@@ -61,7 +61,7 @@ class Plan(nn.Module):
         self._places = _masked(model, gates)
         self.wants = tuple(need for need in HEARD if need in score.needs)
         targets = [target for pool in pools for target in pool.reads(score.reads)] if self.wants else []
-        self._ears = [(mask_of(module, name), dotted) for module, name, dotted in targets]
+        self._ears = [(self._masks_of(module, name), dotted) for module, name, dotted in targets]
         self.register_buffer("over", torch.tensor(False))
         self.register_buffer("initial", torch.tensor(-1.0))
         self.register_buffer("lose", None if lose is None else torch.tensor(list(lose)))
@@ -104,19 +104,31 @@ class Plan(nn.Module):
         """Whether the gradient of ``step`` is evidence."""
         return self.wants != ("gradient",) or step > calendar.start
 
+    def _masks_of(self, module: nn.Module, name: str) -> list[Mask]:
+        """The mask on a weight, and those where else the same parameter stands: its gradient is their sum."""
+        mine = mask_of(module, name)
+        weight = _original(module, name)
+        return [mine, *(m for other, n, m in self._places if m is not mine and _original(other, n) is weight)]
+
+    def _heard_masks(self) -> list[Mask]:
+        return list(dict.fromkeys(mask for masks, _ in self._ears for mask in masks))
+
     def _listen(self, hears: bool) -> None:
-        for mask, _ in self._ears:
+        for mask in self._heard_masks():
             mask.hears = hears
             if not hears:
                 mask.take_heard()
 
     def _hear(self, calendar: Calendar, progress: Progress) -> None:
         wanted = self._wanted(calendar, progress.step)
-        for index, (mask, _) in enumerate(self._ears):
-            weight, gradient = mask.at, mask.take_heard()
+        at = {mask: mask.at for mask in self._heard_masks()}
+        told = {mask: mask.take_heard() for mask in at}
+        for index, (masks, _) in enumerate(self._ears):
             if not wanted:
                 continue
-            gradient = torch.zeros_like(mask.keep, dtype=torch.float32) if gradient is None else gradient.float()
+            weight = next((at[mask] for mask in masks if at[mask] is not None), None)
+            parts = [part.float() for mask in masks if (part := told[mask]) is not None]
+            gradient = torch.stack(parts).sum(0) if parts else torch.zeros_like(masks[0].keep, dtype=torch.float32)
             if progress.scale is not None:
                 gradient = gradient / progress.scale
             if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -161,9 +173,11 @@ class Plan(nn.Module):
             self.heard.zero_()
 
     def _gone(self) -> float:
-        """The fraction of all parameters that is gone."""
-        lost = [float(pool.parameters[~pool.kept].double().sum()) for pool in self.pools]
-        return sum(lost) / max(1.0, sum(float(pool.parameters.double().sum()) for pool in self.pools))
+        """The fraction that is gone, of all parameters, or of all units where the distribution counts those."""
+        alike = getattr(self.distribution, "of", "parameters") == "units"
+        sizes = [torch.ones(len(pool.kept)) if alike else pool.parameters.double().cpu() for pool in self.pools]
+        lost = [float(size[~pool.kept.cpu()].sum()) for size, pool in zip(sizes, self.pools, strict=True)]
+        return sum(lost) / max(1.0, sum(float(size.sum()) for size in sizes))
 
     def _evidence(self) -> dict[str, Evidence]:
         names = {name: index for index, (_, name) in enumerate(self._ears)}
@@ -180,7 +194,7 @@ class Plan(nn.Module):
     def _told(self, need: str, index: int) -> Tensor:
         value: Tensor | None = getattr(self, f"{need}{index}")
         if value is None:
-            return torch.zeros_like(self._ears[index][0].keep, dtype=torch.float32)
+            return torch.zeros_like(self._ears[index][0][0].keep, dtype=torch.float32)
         return value / self.heard.clamp(min=1) if need == "gradient" else value
 
     def _forget(self, optimizer: torch.optim.Optimizer) -> None:
@@ -188,7 +202,7 @@ class Plan(nn.Module):
         for module, name, mask in self._places:
             if not parametrize.is_parametrized(module, name):  # a step in between has taken the chain off
                 continue
-            parameter = module.parametrizations[name].original  # type: ignore[index, union-attr]
+            parameter = _original(module, name)
             for value in optimizer.state.get(parameter, {}).values():
                 if isinstance(value, Tensor) and value.shape == mask.keep.shape:
                     value.masked_fill_(~mask.keep, 0)
@@ -205,6 +219,11 @@ class Plan(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
         self._over = bool(self.over)
         self._listen(not self._over)
+
+
+def _original(module: nn.Module, name: str) -> Tensor:
+    found: Tensor = module.parametrizations[name].original  # type: ignore[index, union-attr]
+    return found
 
 
 def _masked(model: nn.Module, gates: Sequence[nn.Module]) -> list[tuple[nn.Module, str, Mask]]:

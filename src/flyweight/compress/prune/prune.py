@@ -28,6 +28,7 @@ from flyweight.core.errors import FlyweightError, UnsupportedError
 from flyweight.core.step import Recipe, Step
 from flyweight.core.task import Task
 from flyweight.surgery.chain import links
+from flyweight.surgery.device import device_of
 from flyweight.surgery.mask import Mask
 
 
@@ -107,7 +108,7 @@ class Prune(Step):
     def _plan(self, model: nn.Module, pools: list[Pool], lose: Sequence[int] | None) -> None:
         schedule: Any = self.schedule
         plan = Plan(model, pools, self.ratio, self.score, self.distribution, schedule, lose)
-        plan.to(next(model.parameters()).device)
+        plan.to(device_of(model))
 
     def _cut(self, model: nn.Module, task: Task, ratio: float) -> None:
         """One round at once."""

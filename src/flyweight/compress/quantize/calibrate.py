@@ -13,6 +13,8 @@ from flyweight.compress.quantize.ranges.rule import Range
 from flyweight.core.errors import UnsupportedError
 from flyweight.core.task import Task, batches
 from flyweight.surgery.activation import Requantize
+from flyweight.surgery.device import on_device
+from flyweight.surgery.modes import evaluated
 
 
 @torch.no_grad()
@@ -45,12 +47,6 @@ def calibrate_(model: nn.Module, task: Task, rule: Range) -> None:
 def _pass(model: nn.Module, task: Task, observers: dict[Requantize, Callable[[Tensor], None]]) -> None:
     for place, observer in observers.items():
         place.observe(observer)
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with evaluated(model):
         for batch in batches(task.data.calibrate):
-            model(*(t.to(device) for t in task.inputs(batch)))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+            model(*on_device(task.inputs(batch), model))

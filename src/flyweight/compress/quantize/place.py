@@ -12,7 +12,9 @@ from torch.nn import functional as F
 
 from flyweight.core.task import Task
 from flyweight.surgery.activation import Requantize
+from flyweight.surgery.device import on_device
 from flyweight.surgery.integer import IntegerLayer
+from flyweight.surgery.modes import evaluated
 
 _RELUS = (nn.ReLU, nn.ReLU6)
 _RELU_FUNCTIONS = {F.relu, F.relu_, F.relu6, torch.relu, torch.relu_}
@@ -190,13 +192,6 @@ def _floats(graph: fx.GraphModule, task: Task) -> set[fx.Node]:
                 found.add(n)
             return value
 
-    device = next((p.device for p in graph.parameters()), torch.device("cpu"))
-    modes = {module: module.training for module in graph.modules()}
-    graph.eval()
-    try:
-        with torch.no_grad():
-            Recorder(graph).run(*(t.to(device) for t in task.example))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluated(graph), torch.no_grad():
+        Recorder(graph).run(*on_device(task.example, graph))
     return found

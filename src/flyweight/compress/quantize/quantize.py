@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 
 from flyweight.compress.quantize.aware import Aware
@@ -21,6 +20,7 @@ from flyweight.numerics.codes import CodeRange
 from flyweight.numerics.granularity import Granularity, per_channel, per_tensor
 from flyweight.surgery.activation import Requantize
 from flyweight.surgery.chain import attach, links
+from flyweight.surgery.device import device_of, on_device
 from flyweight.surgery.fake_quantize import FakeQuantize
 from flyweight.surgery.fold import fold_batchnorm_, foldable
 from flyweight.surgery.integer import IntegerLayer, is_layer
@@ -68,7 +68,7 @@ class Quantize(Step):
 
     def _structure(self, model: nn.Module, task: Task) -> nn.Module:
         names = self._layers(model)
-        example = _on_device(task.example, model)
+        example = on_device(task.example, model)
         if self.activations is None:
             return self._weights_only(model, names, example)
         if self.aware is None:
@@ -87,7 +87,7 @@ class Quantize(Step):
         for name, grids in place_(graph, task, self._activation).items():
             layers[name].attach(*grids)
         graph.delete_all_unused_submodules()
-        graph.to(next(model.parameters()).device)
+        graph.to(device_of(model))
         return graph
 
     def _layers(self, model: nn.Module) -> list[str]:
@@ -148,11 +148,6 @@ def _drop_identities(graph: fx.GraphModule) -> None:
         if node.op == "call_module" and type(graph.get_submodule(str(node.target))) is nn.Identity:
             node.replace_all_uses_with(node.args[0])
             graph.graph.erase_node(node)
-
-
-def _on_device(example: tuple[Tensor, ...], model: nn.Module) -> tuple[Tensor, ...]:
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    return tuple(t.to(device) for t in example)
 
 
 def _nothing(model: Any, exclude: tuple[str, ...]) -> str:

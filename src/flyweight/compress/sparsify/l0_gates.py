@@ -15,6 +15,7 @@ from flyweight.core.errors import FlyweightError, UnsupportedError
 from flyweight.core.step import Step
 from flyweight.core.task import Task
 from flyweight.surgery.chain import attach, links
+from flyweight.surgery.device import on_device
 from flyweight.surgery.fold import foldable
 from flyweight.surgery.trace import trace
 
@@ -100,9 +101,8 @@ def check_bare(who: str, name: str, layer: nn.Module) -> None:
 
 def _norms(model: nn.Module, task: Task) -> dict[str, nn.Module]:
     """Of each layer that a batch-norm alone follows, that batch-norm, where it has a scale."""
-    device = next(model.parameters()).device
     try:
-        pairs = foldable(trace(model), tuple(t.to(device) for t in task.example))
+        pairs = foldable(trace(model), on_device(task.example, model))
     except UnsupportedError as error:
         raise UnsupportedError(
             f"UnsupportedError: L0Gates(over=outputs()) has to see which batch-norm follows which layer, and can't. "

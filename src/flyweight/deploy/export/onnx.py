@@ -22,6 +22,7 @@ from flyweight.core.errors import ExportError
 from flyweight.core.task import Task
 from flyweight.deploy.export.bitmap import Left, bitmap
 from flyweight.deploy.export.explain import explain
+from flyweight.deploy.export.keep_float import keep_float
 from flyweight.deploy.export.lower import Lowered, lower_
 from flyweight.deploy.export.pack import pack
 from flyweight.deploy.export.rewrite import rewrite
@@ -49,6 +50,7 @@ def export_onnx(model: nn.Module, task: Task, path: Path | str) -> Artifact:
     opset = max([OPSET, *(_SINCE[kind] for kind in widths.values()), _SINCE["groups"] if told.groups else 0])
     proto = _convert(owned, example, opset)
     rewrite(proto, integers=told.activations)
+    keep_float(proto)
     left = bitmap(proto, told.blocks, widths)
     pack(proto, widths)
     slim(proto)

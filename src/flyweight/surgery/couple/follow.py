@@ -17,6 +17,7 @@ from flyweight.surgery.couple.rules import rule_of
 from flyweight.surgery.couple.trace import Trace
 from flyweight.surgery.couple.twin import float_twin
 from flyweight.surgery.couple.value import Value, Weight, constant
+from flyweight.surgery.device import on_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +33,7 @@ class Followed:
 def follow(model: nn.Module, example: tuple[Tensor, ...]) -> Followed:
     """Traces the float twin of ``model`` from end to end."""
     twin = float_twin(model)
-    device = next((p.device for p in twin.parameters()), torch.device("cpu"))
-    program = exported(twin, tuple(t.to(device) for t in example))
+    program = exported(twin, on_device(example, twin))
     return _Walk(twin, program).done()
 
 

@@ -15,6 +15,7 @@ from flyweight.surgery.couple.constants import Constant, Setting, constants, set
 from flyweight.surgery.couple.follow import Followed, follow
 from flyweight.surgery.couple.narrow import Dropped, narrow_
 from flyweight.surgery.coupling import Coupling, Group
+from flyweight.surgery.device import on_device
 from flyweight.surgery.modes import evaluated
 
 TOLERANCE = 1e-4
@@ -110,11 +111,10 @@ def cut_(
 
 def outputs(model: nn.Module, example: tuple[Tensor, ...]) -> list[Tensor]:
     """What ``model`` makes of the example, and of some under noise, for an example may well be all zeros."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     noise = torch.Generator().manual_seed(0)
     varied = [[_noisy(t, noise) for t in example] for _ in range(_NOISY)]
     with evaluated(model), torch.no_grad():
-        out = [model(*(t.to(device) for t in inputs)) for inputs in (example, *varied)]
+        out = [model(*on_device(inputs, model)) for inputs in (example, *varied)]
     return [t for t in pytree.tree_leaves(out) if isinstance(t, Tensor)]
 
 

@@ -23,11 +23,6 @@ def rule_of(target: Any) -> Rule:
     return reduce.unknown_rule
 
 
-def is_known(target: Any) -> bool:
-    """Whether there is a rule for ``target``."""
-    return rule_of(target) is not reduce.unknown_rule
-
-
 _GROUPED: dict[Rule, str] = {
     contract.linear_rule: "linear",
     contract.matmul_rule: "matmul mm bmm mv dot",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.utils.data import Subset, TensorDataset
 
 from flyweight.compress.prune.evidence import NEEDS, Evidence
@@ -64,12 +65,13 @@ def gather(
                     told[name]["inputs"] = seen.norms
                     if "gram" in needs:
                         told[name]["gram"] = seen.gram
+            others = _others(model, taps) if "gradient" in needs else {}
             with contextlib.ExitStack() as open_, torch.enable_grad():
-                for tap in taps:
+                for tap in (*taps, *(other for found in others.values() for other in found)):
                     open_.enter_context(tap)
                 found: dict[str, dict[str, Tensor]] = {}
                 if "gradient" in needs:
-                    found["gradient"] = _gradients(model, taps, task, data)
+                    found["gradient"] = _gradients(model, taps, others, task, data)
                 if "curvature" in needs:
                     found["curvature"] = gauss_newton(model, taps, task, data)
                 for field, of in found.items():
@@ -101,13 +103,29 @@ def _spread(dataset: Any, samples: int) -> Any:
     return Subset(dataset, chosen)
 
 
-def _gradients(model: nn.Module, taps: Sequence[Tap], task: Task, data: Iterable[Batch]) -> dict[str, Tensor]:
+def _others(model: nn.Module, taps: Sequence[Tap]) -> dict[Tap, list[Tap]]:
+    """Where else a chain stands on the parameter of a tap's: each place has a share of its gradient."""
+    places: dict[int, list[tuple[nn.Module, str, str]]] = {}
+    for prefix, module in model.named_modules():
+        for name, chain in module.parametrizations.items() if parametrize.is_parametrized(module) else ():  # type: ignore[union-attr, operator]
+            if isinstance(weight := getattr(chain, "original", None), nn.Parameter):
+                places.setdefault(id(weight), []).append((module, name, f"{prefix}.{name}"))
+    return {
+        tap: [Tap(*place) for place in places.get(id(tap.parameters[0]), []) if place[:2] != (tap.module, tap.name)]
+        for tap in taps
+    }
+
+
+def _gradients(
+    model: nn.Module, taps: Sequence[Tap], others: Mapping[Tap, Sequence[Tap]], task: Task, data: Iterable[Batch]
+) -> dict[str, Tensor]:
     """The mean over examples of ∂L/∂ŵ; zero where the loss does not depend on the parameter."""
     sums: dict[str, Tensor] = {tap.dotted: torch.zeros_like(tap.value(), dtype=torch.float32) for tap in taps}
     examples = 0
+    everywhere = [(tap.dotted, place) for tap in taps for place in (tap, *others[tap])]
     for batch in data:
-        for tap in taps:
-            tap.clear()
+        for _, place in everywhere:
+            place.clear()
         loss = task.loss(model, batch)
         if not loss.requires_grad:
             raise UnsupportedError(
@@ -119,16 +137,14 @@ def _gradients(model: nn.Module, taps: Sequence[Tap], task: Task, data: Iterable
                 f"TrainingError: the loss is {float(loss.detach())} on the calibration set, so no gradient can be "
                 "read. Is the model trained, and are the inputs finite?"
             )
-        places = [t for tap in taps for t in tap.tensors]
-        found = iter(torch.autograd.grad(loss, places, allow_unused=True) if places else ())
-        for tap in taps:
-            for _ in tap.tensors:
-                gradient = next(found)
-                if gradient is not None:
-                    sums[tap.dotted] += gradient.float() * len(batch[0])
+        tensors = [(name, tensor) for name, place in everywhere for tensor in place.tensors]
+        found = torch.autograd.grad(loss, [t for _, t in tensors], allow_unused=True) if tensors else ()
+        for (name, _), gradient in zip(tensors, found, strict=True):
+            if gradient is not None:
+                sums[name] += gradient.float() * len(batch[0])
         examples += len(batch[0])
-    for tap in taps:
-        tap.clear()
+    for _, place in everywhere:
+        place.clear()
     return {name: total / max(1, examples) for name, total in sums.items()}
 
 

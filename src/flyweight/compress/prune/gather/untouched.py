@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from flyweight.learn.randomness import preserved, reseed
+from flyweight.surgery.device import device_of
 from flyweight.surgery.mask import Mask
 from flyweight.surgery.modes import evaluated
 
@@ -17,7 +18,7 @@ from flyweight.surgery.modes import evaluated
 def untouched(model: nn.Module, wanted: Iterable[nn.Parameter] = ()) -> Iterator[None]:
     """``model`` in evaluation mode, with gradients for ``wanted``; afterwards modes, buffers, masks' ears and every
     generator are as they were, and so is what requires a gradient."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     asked = [(parameter, parameter.requires_grad) for parameter in wanted]
     hearing = [module for module in model.modules() if isinstance(module, Mask) and module.hears]

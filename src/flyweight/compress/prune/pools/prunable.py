@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 
 from flyweight.core.errors import UnsupportedError
 from flyweight.core.task import Task
+from flyweight.surgery.device import on_device
 from flyweight.surgery.integer import IntegerLayer
 from flyweight.surgery.modes import evaluated
 from flyweight.surgery.walk import matching, walk, within
@@ -112,10 +113,9 @@ def _first(model: nn.Module, task: Task) -> nn.Module | None:
         return any(p.dim() > 1 for _, p in _own(owner)) and not isinstance(owner, parametrize.ParametrizationList)
 
     hooks = [m.register_forward_pre_hook(note) for m in model.modules() if weighty(m)]
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     try:
         with evaluated(model), torch.no_grad():
-            model(*(t.to(device) for t in task.example))
+            model(*on_device(task.example, model))
     finally:
         for hook in hooks:
             hook.remove()

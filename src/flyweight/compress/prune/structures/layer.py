@@ -15,6 +15,7 @@ from flyweight.compress.prune.pools.layers import Layers
 from flyweight.compress.prune.pools.prunable import WEIGHTS, prunable
 from flyweight.core.errors import UnsupportedError
 from flyweight.core.task import Task
+from flyweight.surgery.device import device_of, on_device
 from flyweight.surgery.modes import evaluated
 from flyweight.surgery.skip import Skip
 from flyweight.surgery.walk import matching, replace_, within
@@ -65,7 +66,7 @@ class layer:
             )
         for name in order:
             if name not in gated:
-                skip = Skip(model.get_submodule(name)).to(_device(model))
+                skip = Skip(model.get_submodule(name)).to(device_of(model))
                 skip.training = skip.inner.training
                 replace_(model, name, skip)
         return [_pool(model, task, order)]
@@ -113,7 +114,7 @@ def _passable(model: nn.Module, task: Task, names: set[str]) -> set[str]:
     hooks = [model.get_submodule(name).register_forward_hook(note(name)) for name in names]
     try:
         with evaluated(model), torch.no_grad():
-            model(*(t.to(_device(model)) for t in task.example))
+            model(*on_device(task.example, model))
     finally:
         for hook in hooks:
             hook.remove()
@@ -125,7 +126,3 @@ def _pool(model: nn.Module, task: Task, names: list[str]) -> Layers:
     skips = [model.get_submodule(name) for name in names]
     inside = [tuple(w for w in weights if w[2].startswith(f"{name}.")) for name in names]
     return Layers(tuple(names), tuple(skip for skip in skips if isinstance(skip, Skip)), tuple(inside))
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
