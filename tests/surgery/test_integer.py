@@ -156,3 +156,14 @@ def test_other_layers_are_refused():
         UnsupportedError, match="Conv3d has no integer kernel; those that have are Conv1d, Conv2d, Linear"
     ):
         IntegerLayer(nn.Conv3d(1, 1, 1), FakeQuantize(8))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_teacher_in_half_precision_sums_its_codes_all_the_same(dtype):
+    """Sums of codes reach beyond 65,504, and float16 ends there."""
+    layer = integer(nn.Linear(64, 8))
+    x = layer.source(torch.rand(4, 64))
+    with torch.no_grad():
+        wanted = layer(x)
+        with torch.autocast("cpu", dtype):
+            assert torch.equal(layer(x), wanted)
