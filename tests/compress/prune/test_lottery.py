@@ -10,6 +10,7 @@ from flyweight.compress.prune.lottery import LotteryTicket
 from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.schedules.cubic import cubic
 from flyweight.compress.prune.structures.block import block
+from flyweight.compress.prune.structures.layer import layer
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.core.errors import FlyweightError
 from flyweight.core.recipe import run
@@ -18,6 +19,7 @@ from flyweight.learn.fit import Fit
 from flyweight.learn.optimizers import sgd
 from flyweight.learn.train import Train
 from flyweight.surgery.mask import Mask
+from flyweight.surgery.skip import Skip
 from flyweight.testing.check_step import check_step
 
 TRAIN = Train(epochs=1, batch_size=128, optimizer=sgd(lr=0.05))
@@ -190,3 +192,24 @@ def test_the_order_of_chance_is_its_seeds(fresh_task):
     assert same(ends[0], ends[1])
     assert not same(ends[0], ends[2])
     assert torch.equal(ends[0]["1.running_mean"], task.model[1].running_mean)
+
+
+def test_layers_that_stay_go_back_to_their_start_too(task):
+    class Added(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, x):
+            return x + self.conv(x)
+
+    model = torch.nn.Sequential(
+        *(torch.nn.Conv2d(1, 4, 3), Added(), Added(), Added()),
+        *(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 4)),
+    ).eval()
+    task = dataclasses.replace(task, model=model)
+    step = LotteryTicket(0.34, TRAIN, rounds=1, by=Prune(0.0, structure=layer()))
+    ticket = step(model, task)
+    begun = {name.replace("inner.", ""): value for name, value in NOTES[-1][1].items() if not name.endswith(".keep")}
+    assert same(begun, snapshot(model))
+    assert sum(not module.kept for module in ticket.modules() if isinstance(module, Skip)) == 1

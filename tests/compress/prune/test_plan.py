@@ -302,3 +302,26 @@ def test_two_processes_prune_alike_and_as_one_does(tmp_path):
             sum(int(v.sum()) for n, v in s.items() if n.startswith(kind) and n.endswith("keep")) for s in (first, alone)
         ]
         assert kept[0] == kept[1] > 0
+
+
+def test_units_that_count_alike_all_go_in_training_too(tiny_task):
+    sizes = ((64, 32), (32, 4), (4, 16), (16, 4))
+    model = nn.Sequential(nn.Flatten(), *(part for a, b in sizes for part in (nn.Linear(a, b), nn.ReLU())))[:-1].eval()
+    with torch.no_grad():
+        model[1].weight.mul_(0.01)  # the largest neurons go first: of parameters, more than was asked of neurons
+    step = Prune(0.7, structure=channel(), distribution=global_(of="units"), schedule=cubic(every=0.1, end=1.0))
+    task = dataclasses.replace(tiny_task, model=model, fit=Fit(precision="no"))
+    pruned = run((step, Train(1, adam(1e-5))), model, task)
+    assert sum(int((~pool.kept).sum()) for pool in step.structure(pruned, task, ())) == round(0.7 * 52)
+
+
+def test_a_shared_weight_is_heard_wherever_it_stands(tiny_task):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    model[5].weight = model[3].weight
+    whole = tiny_task.data.train.tensors[0][:8]
+    wanted = torch.autograd.grad(model(whole).square().sum(), model[3].weight)[0]
+    pruned = Prune(0.5, score=taylor(), schedule=cubic(every=1.0, end=1.0))(model, tiny_task)
+    pruned(whole).square().sum().backward()
+    (plan,) = plans(pruned)
+    plan.after_step(Progress(1, 4, torch.optim.SGD(pruned.parameters(), 0.0)))
+    torch.testing.assert_close(plan.gradient0, wanted)

@@ -112,7 +112,7 @@ class LotteryTicket(Step):
         return tuple(1 - (1 - self.ratio) ** (i / rounds) if i < rounds else self.ratio for i in range(1, rounds + 1))
 
     def _gates(self, model: nn.Module, task: Task) -> tuple[str, ...]:
-        """How the names of what rounds leave as it is begin: all of a mask, and of a gate around a layer itself alone."""
+        """How names of what rounds leave as it is begin: a mask's all, and the switch alone of a gate round a layer."""
         pools = self.by.structure(model, task, self.by.exclude)
         held = {id(gate) for pool in pools for gate in pool.gates}
         return tuple(

@@ -258,3 +258,12 @@ def test_errors(tiny_task):
     task = dataclasses.replace(tiny_task, data=dataclasses.replace(tiny_task.data, calibrate=endless))
     with pytest.raises(TrainingError, match=r"the inputs of the layer of '0.weight' hold NaN or infinity on the calib"):
         gather(tiny_task.model, own, ("inputs",), task)
+
+
+def test_a_shared_weight_has_the_gradient_of_all_its_places(tiny_task):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    model[5].weight = model[3].weight
+    place = (model[3], "weight", "3.weight")
+    plain = gather(model, [place], ("gradient",), tiny_task)["3.weight"].gradient
+    mask_of(model[3]), mask_of(model[5])
+    torch.testing.assert_close(gather(model, [place], ("gradient",), tiny_task)["3.weight"].gradient, plain)

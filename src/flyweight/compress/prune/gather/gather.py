@@ -107,7 +107,7 @@ def _others(model: nn.Module, taps: Sequence[Tap]) -> dict[Tap, list[Tap]]:
     """Where else a chain stands on the parameter of a tap's: each place has a share of its gradient."""
     places: dict[int, list[tuple[nn.Module, str, str]]] = {}
     for prefix, module in model.named_modules():
-        for name, chain in module.parametrizations.items() if parametrize.is_parametrized(module) else ():  # type: ignore[union-attr, operator]
+        for name, chain in module.parametrizations.items() if parametrize.is_parametrized(module) else ():
             if isinstance(weight := getattr(chain, "original", None), nn.Parameter):
                 places.setdefault(id(weight), []).append((module, name, f"{prefix}.{name}"))
     return {
