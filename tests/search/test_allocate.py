@@ -139,3 +139,18 @@ def test_elements_can_be_allocated_too(tiny_task: Task) -> None:
     masked = found.prune(tiny_task.model, tiny_task)
     assert nonzero([masked])[0] == pytest.approx(found.price, abs=2)
     check_step(found.prune, tiny_task)
+
+
+@pytest.mark.parametrize(("limit", "least"), [(1215, 1000.0), (481, 1.0), (481, 1000.0)])
+def test_savings_that_are_less_than_was_said_are_made_up_for(tiny_task: Task, limit: int, least: float) -> None:
+    """A choice that falls short although it suffices by the table is not the last word, nor is one of equal savings."""
+
+    class Boasting:
+        def at(self, name: str, count: float) -> float:
+            units = {"0": 8, "4": 16}[name]
+            return 2000.0 if count == units else 1000.0 if least == 1000.0 else 10.0 * count
+
+    found = allocate(
+        tiny_task.model, tiny_task, parameters, limit, HALF, ratios=(0.125, 0.5, 0.75), table=Boasting()
+    )
+    assert found.price <= limit

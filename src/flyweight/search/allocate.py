@@ -37,6 +37,9 @@ REMOVED: Recipe = (Remove(),)
 _ROUNDS = 12
 """Corrections of the sum of savings until the whole model keeps the limit."""
 
+_BEYOND = 1e-9
+"""How much more than before has to be saved for another choice: more than the knapsack takes for equal."""
+
 _NEAR = 0.99
 """A price from here to the limit is near enough."""
 
@@ -123,29 +126,32 @@ class _Shop:
         whole = statistics.median_low(self.pace)
         options = [[(0.0, 0.0), *zip(one.saves, one.hurts, strict=True)] for one in layers]
         most = sum(max(saving for saving, _ in choices) for choices in options)
+        every = [len(choices) - 1 for choices in options]
         low, high = 0.0, math.inf
         need, best, seen = whole - limit, None, set()
-        for _ in range(_ROUNDS):
+        for left in reversed(range(_ROUNDS)):
             picked = least_damage(options, min(need, most)) or []
+            if low > most or (best is None and not left):
+                picked = every  # before it is said that nothing is enough
             if tuple(picked) in seen:
                 break
             seen.add(tuple(picked))
             cost = whole * self._shares([self._counts(layers, picked)])[0]
-            hurt = sum(choices[place][1] for choices, place in zip(options, picked, strict=True))
+            saved, hurt = (sum(choices[p][i] for choices, p in zip(options, picked, strict=True)) for i in (0, 1))
             if cost <= limit:
                 high = need
                 if best is None or hurt < best[0]:
                     best = hurt, cost, picked
                 if cost >= _NEAR * limit or need <= 0:
                     break
+            elif picked == every:
+                raise BudgetError(self._unmet(limit, cost, ratios[-1]))
             else:
-                low = need
-                if need >= most:
-                    raise BudgetError(self._unmet(limit, cost, ratios[-1]))
+                # What is said to save this much was too little: the same choice must not be made again.
+                low = max(need, saved + _BEYOND * max(1.0, saved))
             reached = max(whole - cost, 1e-9 * whole)
-            need = (low + high) / 2 if high < math.inf else min(most, max(1.02, (whole - limit) / reached) * need)
-        if best is None:
-            raise BudgetError(self._unmet(limit, cost, ratios[-1]))
+            need = max(low, max(1.02, (whole - limit) / reached) * need) if high == math.inf else (low + high) / 2
+        assert best is not None
         return Allocation(self._step(self._counts(layers, best[2])), best[1], tuple(layers))
 
     def _evidence(self, pool: Pool) -> Mapping[str, Evidence]:
