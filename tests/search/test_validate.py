@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import sys
 from typing import Any
@@ -99,6 +100,21 @@ def infinite_loss(forward: Any, batch: Any) -> Tensor:
 def test_a_loss_that_is_no_number(fresh_task: Task, loss: Any, got: str) -> None:
     with pytest.raises(TaskError, match=got):
         validate(dataclasses.replace(fresh_task, loss=loss))
+
+
+def severed_loss(forward: Any, batch: Any) -> Tensor:
+    with torch.no_grad():
+        return forward(batch[0]).sum()
+
+
+def test_a_loss_that_carries_no_gradient(fresh_task: Task, tiny_task: Task) -> None:
+    severed = dataclasses.replace(fresh_task, loss=severed_loss)
+    with pytest.raises(TaskError, match=r"task 'tiny-fresh': loss\(model, batch\) carries no gradient"):
+        validate(severed)
+    frozen = copy.deepcopy(fresh_task.model).requires_grad_(False)
+    with pytest.raises(TaskError, match="some parameter of the model has to require a gradient"):
+        validate(dataclasses.replace(fresh_task, model=frozen))
+    validate(dataclasses.replace(tiny_task, loss=severed_loss))  # it is not trained
 
 
 def nan_quality(forward: Any, batches: Any) -> float:

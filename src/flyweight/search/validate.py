@@ -20,6 +20,7 @@ from flyweight.core.task import Batch, Task, batches
 from flyweight.deploy.export.onnx import export_onnx
 from flyweight.deploy.runtimes.open import open_artifact
 from flyweight.deploy.score import as_number
+from flyweight.learn.train import Train
 from flyweight.surgery.modes import evaluated
 
 
@@ -66,12 +67,20 @@ def _check_loss(task: Task, model: nn.Module) -> None:
     if task.train is None:
         return
     batch = _few(task)
-    loss = _attempt(task, "the loss fails on a batch of data.train", lambda: task.loss(model, batch))
+    with torch.enable_grad():
+        loss = _attempt(task, "the loss fails on a batch of data.train", lambda: task.loss(model, batch))
     if not isinstance(loss, Tensor) or loss.numel() != 1 or not torch.isfinite(loss).all():
         got = told(loss) if not isinstance(loss, Tensor) or loss.numel() != 1 else f"{loss.item()}"
         raise TaskError(
             f"TaskError: task {task.name!r}: loss(model, batch) gave {got} on a batch of data.train, and has to give "
             "one finite number, as a tensor."
+        )
+    learnt = isinstance(task.train, Train) and task.train.loss is None and task.fit is None
+    if learnt and not loss.requires_grad:
+        raise TaskError(
+            f"TaskError: task {task.name!r}: loss(model, batch) carries no gradient, so nothing can be learnt from it. "
+            "It has to be made of what model(*inputs) returns, outside torch.no_grad(), and some parameter of the "
+            "model has to require a gradient; a model that needs no training takes train=None."
         )
 
 
