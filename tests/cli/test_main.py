@@ -138,6 +138,7 @@ def test_ctrl_c_ends_with_130(
         ([TASK, "--budget", "size_bytes"], "BudgetError: 'size_bytes' is no budget."),
         ([TASK, "--timeout", "soon"], "FlyweightError: 'soon' is no time limit."),
         ([TASK, "--workers", "2"], "--workers 2 needs --strategy free"),
+        ([TASK, "--ratios", "[0.3]"], "--ratios [0.3] needs --strategy prune; survey chooses for itself"),
         ([TASK, "--runtime", "openvin"], "Did you mean 'openvino'?"),
         ([TASK, "--runtime", "nomod:func"], "the runtime 'nomod:func' cannot be imported: ModuleNotFoundError"),
         ([TASK, "--threads", "0"], "FlyweightError: optimize got threads=0. Give 1 or more."),
@@ -164,6 +165,7 @@ def test_pruning_is_a_strategy_by_ratios_or_to_a_budget() -> None:
     assert strategy() == pruned()
     assert strategy("--ratios", "[0.2,0.6]", "--seed", "3") == pruned((0.2, 0.6), chain(seed=3))
     assert strategy("--budget", "latency_ms<=2") == until(chain())
+    assert strategy("--budget", "latency_ms<=2", "--ratios", "[0.2]") == pruned((0.2,)), "what was asked for is tried"
 
 
 def test_a_look_at_a_ratio_is_shown_as_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,6 +59,11 @@ def optimize(options: Any) -> int:
 
 
 def _strategy(options: Any) -> Any:
+    if options.ratios is not None and options.strategy != "prune":
+        raise FlyweightError(
+            f"FlyweightError: --ratios {json.dumps(options.ratios)} needs --strategy prune; {options.strategy} chooses "
+            "for itself what to prune."
+        )
     if options.strategy == "free":
         from flyweight.search.free import free
         from flyweight.search.space import Space
@@ -72,11 +77,14 @@ def _strategy(options: Any) -> Any:
         )
     if options.strategy == "prune":
         from flyweight.search.chain import chain
-        from flyweight.search.pruned import pruned
+        from flyweight.search.pruned import RATIOS, pruned
         from flyweight.search.until import until
 
         how = chain(seed=options.seed)
-        return until(how) if options.budget else pruned(tuple(options.ratios), how)
+        # Ratios that were asked for are tried, budgets or not: these then say which of them to take.
+        if options.ratios is None and options.budget:
+            return until(how)
+        return pruned(RATIOS if options.ratios is None else tuple(options.ratios), how)
     return None
 
 
