@@ -33,6 +33,7 @@ from flyweight.core.task import Task
 from flyweight.deploy.runtimes.open import open_artifact
 from flyweight.measure.energy import find_counter
 from flyweight.search import evaluate as evaluating
+from flyweight.search.accident import accident
 from flyweight.search.evaluate import Evaluator
 from flyweight.search.optimize import optimize
 
@@ -241,7 +242,7 @@ def test_a_library_that_was_missing_is_tried_again() -> None:
     from flyweight.core.point import Point
 
     told = {
-        name: evaluating._accident(Point(id="x", label="x", failure=f"{name}: …"))
+        name: accident(Point(id="x", label="x", failure=f"{name}: …"))
         for name in ("MissingExtraError", "ParityError", "KeyError")
     }
     assert told == {"MissingExtraError": True, "ParityError": False, "KeyError": True}

@@ -16,6 +16,7 @@ from flyweight.compress.prune.schedules.one_shot import one_shot
 from flyweight.compress.prune.scores.magnitude import magnitude
 from flyweight.compress.prune.scores.movement import movement
 from flyweight.core.footprint import Footprint
+from flyweight.core.point import Point
 from flyweight.core.store import Store
 from flyweight.core.task import Task
 from flyweight.models.resize import Resize
@@ -28,7 +29,8 @@ CALLS: list[dict[str, Any]] = []
 
 def counted(paths: list[Path], **options: Any) -> list[Footprint]:
     CALLS.append(options)
-    return [Footprint(size_bytes=path.stat().st_size) for path in paths]
+    told = {"threads": options["threads"]}
+    return [Footprint(size_bytes=path.stat().st_size, detail=told) for path in paths]
 
 
 @pytest.fixture
@@ -72,6 +74,22 @@ def test_what_fails_is_told_as_it_is(evaluator: Evaluator) -> None:
     for accident, said in ((False, "UnsupportedError: Refuse can't do layer 'head'."), (True, "ZeroDivisionError: by")):
         candidate = Candidate(label="no", recipe=(Refuse(accident),), sketch=Sketch(earnest=0))
         assert str(sketched(evaluator, candidate).failure).startswith(said)
+
+
+def test_what_was_left_out_before_or_failed_by_accident_is_looked_at_again(evaluator: Evaluator) -> None:
+    """A run with another budget of bytes may have skipped it: that says nothing of this one."""
+    candidate = Candidate(label="half", recipe=(Resize(0.5),), sketch=Sketch(earnest=0))
+    for failure in ("skipped: 3 KB untrained exceeds size_bytes<=1", "MissingExtraError: pip install it"):
+        evaluator.ledger.keep(Point(id=candidate.key(evaluator.task), label="half", failure=failure))
+        assert (sketched(evaluator, candidate).footprint.size_bytes or 0) > 0
+
+
+def test_times_on_other_threads_are_not_taken_for_these(evaluator: Evaluator) -> None:
+    candidate = Candidate(label="half", recipe=(Resize(0.5),), sketch=Sketch(earnest=0, upto="latency"))
+    sketched(evaluator, candidate)
+    sketched(dataclasses.replace(evaluator, threads=2), candidate)
+    sketched(evaluator, dataclasses.replace(candidate, sketch=Sketch(earnest=0)))
+    assert [c["threads"] for c in CALLS] == [1, 2]
 
 
 def test_pruning_in_training_is_done_at_once() -> None:

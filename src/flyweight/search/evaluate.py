@@ -16,7 +16,6 @@ from typing import Any
 
 from torch import nn
 
-from flyweight.core import errors
 from flyweight.core.artifact import Artifact
 from flyweight.core.atomic import atomic_path, store_error
 from flyweight.core.errors import FlyweightError, StoreError
@@ -31,6 +30,7 @@ from flyweight.deploy.parity import check_parity
 from flyweight.deploy.runtimes.open import open_artifact, runtime_name
 from flyweight.deploy.score import score
 from flyweight.measure.footprint import Depth, footprints
+from flyweight.search.accident import accident
 from flyweight.search.candidate import Candidate
 from flyweight.search.ledger import Ledger
 
@@ -66,7 +66,7 @@ class Evaluator:
 
     def __call__(self, candidate: Candidate) -> Point:
         kept = self.ledger.get(candidate.key(self.task))
-        if kept is not None and not _accident(kept):
+        if kept is not None and not accident(kept):
             return kept
         start = time.perf_counter()
         try:
@@ -167,14 +167,6 @@ class Evaluator:
         # Libraries in C++ tell a full disk in their own words, without an errno.
         if shutil.disk_usage(folder).free < _FULL:
             raise store_error(folder, OSError(errno.ENOSPC, "no space left")) from error
-
-
-def _accident(point: Point) -> bool:
-    if point.failure is None:
-        return False
-    name = point.failure.partition(":")[0]
-    # A library that was missing may have been installed since.
-    return name == "MissingExtraError" or not hasattr(errors, name)
 
 
 def _since(start: float) -> float:

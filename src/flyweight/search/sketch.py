@@ -23,6 +23,7 @@ from flyweight.core.step import Step
 from flyweight.deploy.export.onnx import export_onnx
 from flyweight.learn.train import Train
 from flyweight.measure.footprint import Depth
+from flyweight.search.accident import accident
 
 if TYPE_CHECKING:
     from flyweight.search.candidate import Candidate
@@ -56,8 +57,9 @@ def sketched(evaluator: Evaluator, candidate: Candidate) -> Point:
     assert sketch is not None
     key = candidate.key(evaluator.task)
     kept = evaluator.ledger.get(key)
-    if kept is not None and (not _is_sketch(kept) or _covers(kept, sketch)):
+    if kept is not None and (_covers(kept, sketch, evaluator.threads) if _is_sketch(kept) else not accident(kept)):
         return kept
+    kept = kept if kept is not None and _is_sketch(kept) else None
     point = Point(id=key, label=candidate.label, recipe=to_json(candidate.recipe))
     try:
         path = evaluator.store.folder / "sketches" / f"{key}.onnx"
@@ -114,6 +116,8 @@ def _is_sketch(point: Point) -> bool:
 _DEPTHS: tuple[Depth, ...] = ("counts", "latency", "memory")
 
 
-def _covers(point: Point, sketch: Sketch) -> bool:
+def _covers(point: Point, sketch: Sketch, threads: int) -> bool:
     upto, again = point.footprint.detail.get("sketch", ("counts", -1))
+    if sketch.upto != "counts" and point.footprint.detail.get("threads") != threads:
+        return False
     return _DEPTHS.index(upto) >= _DEPTHS.index(sketch.upto) and int(again) >= sketch.again
