@@ -3,10 +3,11 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from flyweight.core.errors import UnsupportedError
 from flyweight.numerics.granularity import per_channel, per_group, per_tensor
-from flyweight.surgery.chain import attach, detach, links, stored_form
+from flyweight.surgery.chain import attach, detach, foreign, links, stored_form
 from flyweight.surgery.fake_quantize import FakeQuantize
 from flyweight.surgery.mask import mask_of
 from flyweight.surgery.rescale import Rescale
@@ -99,3 +100,10 @@ def test_a_link_leaves_a_chain_that_goes_on():
     detach(layer, mask)
     assert [type(link) for link in links(layer)] == [FakeQuantize]
     assert (layer.weight[0] != 0).any()
+
+
+def test_what_another_parametrization_makes_is_refused():
+    for norm in (weight_norm, spectral_norm):
+        with pytest.raises(UnsupportedError, match=r"Linear's 'weight' has a parametrization of its own \(weight or"):
+            mask_of(norm(nn.Linear(3, 2)))
+    assert not foreign(nn.Linear(3, 2))

@@ -135,3 +135,11 @@ def test_what_layers_share_is_folded_for_each_alone():
 
     folded = check(Tied(), torch.randn(2, 3, 5, 5), [("one", "n1"), ("two", "n2")])
     assert folded.one.parametrizations.weight.original is folded.two.parametrizations.weight.original
+
+
+def test_a_weight_that_another_parametrization_makes_keeps_its_norm():
+    check(
+        nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 1)), nn.BatchNorm2d(3)),
+        torch.randn(2, 3, 4, 4),
+        [],
+    )

@@ -72,3 +72,10 @@ def test_several_processes_get_a_gradient_of_a_dropped_layer_too(monkeypatch):
     assert torch.equal(skip(x), x)
     skip(x).sum().backward()
     assert torch.equal(skip.inner.fc.weight.grad, torch.zeros(4, 4))
+
+
+def test_a_gate_round_a_traced_graph_is_copied_with_it():
+    skip = Skip(torch.fx.symbolic_trace(nn.Sequential(nn.Linear(4, 4))))
+    skip.set(False)
+    copied = copy.deepcopy(skip)
+    assert isinstance(copied, Skip) and not copied.kept

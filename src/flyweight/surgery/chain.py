@@ -55,8 +55,11 @@ class Link(nn.Module, ABC):
 def attach(module: nn.Module, link: Link, name: str = "weight") -> None:
     """Puts ``link`` into the chain on ``module``'s parameter ``name``, behind those of its stage and of earlier ones.
 
-    Raises :class:`UnsupportedError` where ``module`` has no such parameter.
+    Raises :class:`UnsupportedError` where ``module`` has no such parameter, or one with a parametrization that is none
+    of ours.
     """
+    if foreign(module, name):
+        raise UnsupportedError(f"UnsupportedError: {type(module).__name__}'s {name!r} {FOREIGN}")
     if not isinstance(getattr(module, name, None), Tensor):
         own = ", ".join(n for n, _ in module.named_parameters(recurse=False)) or "none"
         raise UnsupportedError(
@@ -80,6 +83,20 @@ def links(module: nn.Module, name: str = "weight") -> list[Link]:
     if not parametrize.is_parametrized(module, name):
         return []
     return [link for link in module.parametrizations[name] if isinstance(link, Link)]  # type: ignore[index]
+
+
+FOREIGN = (
+    "has a parametrization of its own (weight or spectral norm?), which no file could keep. Remove that by "
+    "torch.nn.utils.parametrize.remove_parametrizations, or exclude the layer."
+)
+"""What is wrong with a parameter that :func:`foreign` tells of, and the way out."""
+
+
+def foreign(module: nn.Module, name: str = "weight") -> bool:
+    """Whether a parametrization that is no :class:`Link` makes ``module``'s parameter ``name``."""
+    if not parametrize.is_parametrized(module, name):
+        return False
+    return not all(isinstance(link, Link) for link in module.parametrizations[name])  # type: ignore[index]
 
 
 def detach(module: nn.Module, link: Link, name: str = "weight") -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
-from flyweight.surgery.chain import attach, detach, links
+from flyweight.surgery.chain import attach, detach, foreign, links
 from flyweight.surgery.integer import is_layer
 from flyweight.surgery.modes import evaluated
 from flyweight.surgery.rescale import Rescale
@@ -62,7 +62,7 @@ def _fit(layer: nn.Module, norm: nn.Module) -> bool:
     wanted = nn.BatchNorm2d if isinstance(layer, nn.Conv2d) else nn.BatchNorm1d
     # A norm whose scale has a chain is of a class made for it; what it computes is the same.
     plain = isinstance(norm, wanted) and type(norm).forward is wanted.forward
-    return is_layer(layer) and plain and norm.running_mean is not None
+    return is_layer(layer) and not foreign(layer) and plain and norm.running_mean is not None
 
 
 def _on_channels(

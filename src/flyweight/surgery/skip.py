@@ -53,7 +53,7 @@ class Skip(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name == "inner":
+            if name == "inner" or name.startswith("__"):  # how a copy is made of it is the gate's own affair
                 raise
             return getattr(self.inner, name)
 

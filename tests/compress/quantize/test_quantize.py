@@ -245,3 +245,12 @@ def test_layers_may_be_called_by_keyword(step, tiny_task):
     with torch.no_grad():
         wanted, got = model.eval()(x), made.eval()(x)
     assert (wanted - got).abs().mean() <= 0.03 * wanted.abs().mean()
+
+
+def test_a_weight_that_another_parametrization_makes_is_named(tiny_task):
+    model = tiny_task.model
+    nn.utils.parametrizations.spectral_norm(model[4])
+    with pytest.raises(UnsupportedError, match=r"can't take '4', whose weight has a parametrization of its own"):
+        Quantize()(model, tiny_task)
+    x = torch.randn(8, 1, 8, 8)
+    torch.testing.assert_close(Quantize(exclude=("4",))(model, tiny_task)(x), model(x), atol=0.5, rtol=0.1)

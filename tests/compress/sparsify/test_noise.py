@@ -193,3 +193,12 @@ def test_what_it_refuses(tiny_task):
     ):
         noises(noisy)[0].narrow({0: torch.arange(1)})
     assert not [m for m in tiny_task.model.modules() if isinstance(m, Mask)]
+
+
+def test_half_precision_has_noise_and_gradients_that_are_numbers(tiny_task):
+    model = VariationalDropout()(tiny_task.model, tiny_task).train()
+    for x in (torch.zeros(8, 1, 8, 8), 400 * torch.ones(8, 1, 8, 8)):
+        with torch.autocast("cpu", dtype=torch.float16):
+            out = model(x)
+        out.float().square().mean().backward()
+        assert all(bool(parameter.grad.isfinite().all()) for parameter in model.parameters())

@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 import coupled_nets
 import tiny
@@ -179,3 +180,8 @@ def test_a_size_that_is_a_number_in_the_code_is_tried_and_refused() -> None:
     assert {group.label: group.units for group in coupling.groups} == {"one": 3}
     assert "view of the model's own forward holds the size 6 as a number" in coupling.refused["two"]
     assert "slice of the model's own forward holds the size 3 as a number" in coupling.refused["mid"]
+
+
+def test_products_with_vectors_are_followed() -> None:
+    model = nn.Sequential(nn.Linear(4, 6), spectral_norm(nn.Linear(6, 6)), nn.Linear(6, 2)).eval()
+    assert couple(model, (torch.zeros(2, 4),)).groups == ()

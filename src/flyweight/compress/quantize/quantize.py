@@ -19,7 +19,7 @@ from flyweight.core.task import Task
 from flyweight.numerics.codes import CodeRange
 from flyweight.numerics.granularity import Granularity, per_channel, per_tensor
 from flyweight.surgery.activation import Requantize
-from flyweight.surgery.chain import attach, links
+from flyweight.surgery.chain import FOREIGN, attach, foreign, links
 from flyweight.surgery.device import device_of, on_device
 from flyweight.surgery.fake_quantize import FakeQuantize
 from flyweight.surgery.fold import fold_batchnorm_, foldable
@@ -100,6 +100,8 @@ class Quantize(Step):
                 raise UnsupportedError(
                     f"UnsupportedError: the weight of {name!r} is quantized already. Take one Quantize in a recipe."
                 )
+            if foreign(module):
+                raise UnsupportedError(f"UnsupportedError: Quantize can't take {name!r}, whose weight {FOREIGN}")
             try:
                 self.granularity.rows(module.weight)  # type: ignore[arg-type]
             except ShapeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
@@ -86,12 +87,16 @@ class LocalNoise:
             told = link.zeros()
             if told is not None:
                 variance = torch.where(told[0], variance, variance.new_zeros(()))
-        squares = inputs[0] * inputs[0]
-        if isinstance(layer, nn.Linear):
-            spread = F.linear(squares, variance)
-        else:
-            spread = layer._conv_forward(squares, variance, None)
-        return output + (spread.clamp_min(0) + _LEAST).sqrt() * torch.randn_like(output)
+        # Half precision has no number as small as the variances at the start, nor as large as squares may be.
+        half = output.dtype == torch.float16
+        with torch.autocast(output.device.type, enabled=False) if half else contextlib.nullcontext():
+            x, variance = (inputs[0].float(), variance.float()) if half else (inputs[0], variance)
+            if isinstance(layer, nn.Linear):
+                spread = F.linear(x * x, variance)
+            else:
+                spread = layer._conv_forward(x * x, variance, None)
+            deviation = (spread.clamp_min(0) + _LEAST).sqrt()
+        return output + deviation.to(output.dtype) * torch.randn_like(output)
 
 
 def hush(layer: nn.Module) -> None:

@@ -76,8 +76,8 @@ def contract(call: Call, a: Any, b: Any, of_a: list[int], of_b: list[int], of_ou
 
 
 def matmul_rule(call: Call) -> Value:
-    """aten.matmul, mm, bmm: with a weight of two dimensions it is a layer."""
-    names = [name for name in ("input", "self", "other", "mat2") if name in call.arguments]
+    """aten.matmul, mm, bmm, mv, dot: with a weight of two dimensions it is a layer."""
+    names = [name for name in ("input", "self", "other", "mat2", "vec", "tensor") if name in call.arguments]
     a, b = (call[name] for name in names[:2])
     if isinstance(b, Weight) and len(b.axes) == 2 and isinstance(a, Value) and not a.loose:
         return product(call, a, b, 1, 0)

@@ -106,3 +106,12 @@ def test_nothing_to_prune_is_said(tiny_task):
         names(model, task)
     with pytest.raises(UnsupportedError, match=r"no weight to prune outside exclude=\('1',\): no convolution"):
         names(model, task, ("1",), first=True)
+
+
+def test_a_weight_that_another_parametrization_makes_is_named(tiny_task):
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(4, 4))
+    model = nn.Sequential(nn.Linear(4, 4), normed, nn.Linear(4, 2))
+    task = with_model(tiny_task, model, torch.zeros(2, 4))
+    with pytest.raises(UnsupportedError, match=r"'weight' of '1' has a parametrization of its own"):
+        names(model, task)
+    assert names(model, task, ("1",)) == ["2"]

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 
 from flyweight.core.errors import UnsupportedError
 from flyweight.core.task import Task
+from flyweight.surgery.chain import FOREIGN, foreign
 from flyweight.surgery.device import on_device
 from flyweight.surgery.integer import IntegerLayer
 from flyweight.surgery.modes import evaluated
@@ -57,6 +58,8 @@ def prunable(model: nn.Module, task: Task, exclude: Sequence[str], *, first: boo
             continue
         wanted = _PROJECTIONS if isinstance(module, nn.MultiheadAttention) else ("weight",)
         for parameter in wanted:
+            if foreign(module, parameter):
+                raise UnsupportedError(f"UnsupportedError: {parameter!r} of {name!r} {FOREIGN}")
             original = _original(module, parameter)
             if original is None or id(original) in taken:
                 continue
@@ -90,7 +93,9 @@ def _own(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
             yield name, parameter
     if parametrize.is_parametrized(module):
         for name, chain in module.parametrizations.items():  # type: ignore[operator, union-attr]
-            yield name, chain.original
+            for original, parameter in chain.named_parameters(recurse=False):
+                if original.startswith("original"):  # weight norm has two
+                    yield name, parameter
 
 
 def _original(module: Any, name: str) -> Tensor | None:
