@@ -1,4 +1,4 @@
-"""The networks of pruning_coverage.py: the families of flyweight/models, and small ones that are hard to couple, the tests'.
+"""The networks of pruning_coverage.py: flyweight's families, and the tests' small ones, each hard to couple.
 
 None is trained. With each stands what Torch-Pruning's README asks to be told of it.
 """
