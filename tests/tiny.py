@@ -5,6 +5,8 @@ Tests get it as the fixtures of ``conftest.py``; the command line and child proc
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -104,3 +106,13 @@ def fresh_task(epochs: int = 2) -> Task:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return _task(tiny_cnn(), name="tiny-fresh", train=Train(epochs=epochs, optimizer=adam(lr=5e-3)))
+
+
+def uneven_task() -> Task:
+    """That one with 83 examples, five batches of 16 and 3 over, which two processes can't share evenly; on the CPU."""
+    from flyweight.learn.fit import Fit
+
+    task = fresh_task()
+    small = TensorDataset(*(t[:83] for t in task.data.train.tensors))
+    fit = Fit(device="cpu", precision="no", accumulate=2, checkpoint_seconds=0)
+    return replace(task, data=replace(task.data, train=small), fit=fit)

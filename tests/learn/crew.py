@@ -7,14 +7,12 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import tiny
 from flyweight.core.recipe import run
 from flyweight.core.store import Store
 from flyweight.core.weights import save_state
-from flyweight.learn.fit import Fit
 from flyweight.learn.optimizers import sgd
 from flyweight.learn.train import Train
 
@@ -22,13 +20,7 @@ path = sys.argv[1]
 rank = os.environ.get("RANK", "0")
 torch.set_num_threads(1)
 torch.manual_seed(0)
-task = tiny.fresh_task()
-small = TensorDataset(*(t[:83] for t in task.data.train.tensors))  # 16 five times and 3 over: uneven for two
-task = dataclasses.replace(
-    task,
-    data=dataclasses.replace(task.data, train=small),
-    fit=Fit(device="cpu", precision="no", accumulate=2, checkpoint_seconds=0),
-)
+task = tiny.uneven_task()
 train = Train(epochs=2, optimizer=sgd(lr=0.05), batch_size=16)
 kept = {}
 plain = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, tiny.CLASSES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -67,11 +68,7 @@ def channel_norm_rule(call: Call) -> Value:
     if trace.vector(x.labels, 1, call.why) is None:
         trace.freeze(parts, f"{call.why} is shared by several units")
         return x
-    values = [x]
-    for part in parts:
-        value = trace.value(part, call.module)
-        values.append(Value(along(value.labels.reshape(-1), 1, _one(x, 1)), None, value.loose))
-    return trace.join(values, x.shape, call.why)
+    return _affine(call, x, parts)
 
 
 def group_norm_rule(call: Call) -> Value:
@@ -84,11 +81,7 @@ def group_norm_rule(call: Call) -> Value:
         trace.freeze([x, *parts], f"{call.why} normalises over it")
         return x
     trace.pin(labels.view(groups, -1), [1], f"{call.why} normalises over it")
-    values = [x]
-    for part in parts:
-        value = trace.value(part, call.module)
-        values.append(Value(along(value.labels.reshape(-1), 1, _one(x, 1)), None, value.loose))
-    return trace.join(values, x.shape, call.why)
+    return _affine(call, x, parts)
 
 
 def layer_norm_rule(call: Call) -> Value:
@@ -121,6 +114,15 @@ def embedding_rule(call: Call) -> Value:
     entries = trace.axis(weight, 0, "follow", call.module)
     trace.classes.freeze(entries, f"any entry of {call.why} may be asked for")
     return trace.emit(along(trace.axis(weight, 1, "output", call.module), len(shape) - 1, shape))
+
+
+def _affine(call: Call, x: Value, parts: Sequence[Any]) -> Value:
+    """``x`` with each of ``parts``, one number a channel, in its place."""
+    values = [x]
+    for part in parts:
+        value = call.trace.value(part, call.module)
+        values.append(Value(along(value.labels.reshape(-1), 1, _one(x, 1)), None, value.loose))
+    return call.trace.join(values, x.shape, call.why)
 
 
 def _one(x: Value, dim: int) -> list[Any]:

@@ -1,13 +1,11 @@
 """Sparse training on uneven batches, alone or under torchrun; keeps what each process has: ``crew.py PATH``."""
 
-import dataclasses
 import os
 import sys
 from pathlib import Path
 
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent.parent))
 import tiny
@@ -18,20 +16,13 @@ from flyweight.compress.prune.regrow.snfs import snfs
 from flyweight.core.recipe import run
 from flyweight.core.store import Store
 from flyweight.core.weights import save_state
-from flyweight.learn.fit import Fit
 from flyweight.learn.optimizers import sgd
 from flyweight.learn.train import Train
 
 path = sys.argv[1]
 torch.set_num_threads(1)
 torch.manual_seed(0)
-task = tiny.fresh_task()
-small = TensorDataset(*(t[:83] for t in task.data.train.tensors))  # 16 five times and 3 over: uneven for two
-task = dataclasses.replace(
-    task,
-    data=dataclasses.replace(task.data, train=small),
-    fit=Fit(device="cpu", precision="no", accumulate=2, checkpoint_seconds=0),
-)
+task = tiny.uneven_task()
 model = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.Tanh(), nn.Linear(24, 16), nn.Tanh(), nn.Linear(16, 4))
 kept = {}
 for rule in (rigl(every=2), snfs(every=3), set_(every=3)):
