@@ -12,6 +12,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import time
@@ -46,13 +47,21 @@ def execute(
     Cells are started in the order given: those that others wait for, and slow ones, first.
     """
     folder = Path(out) / f"rows-{_hash(plan)}"  # so that the rows of another plan are not taken for these
+    made, missing = each(work, plan, cells, folder, jobs, minutes)
+    return [row for rows in made.values() for row in rows], missing
+
+
+def each(
+    work: Callable[[Any, Any], Rows], plan: Any, cells: Sequence[Any], folder: Path, jobs: int, minutes: float
+) -> tuple[dict[str, Rows], dict[str, str]]:
+    """The rows of every cell by its name, kept in ``folder``; and which could not be made, with the reason."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = {cell.name: folder / f"{cell.name}.json" for cell in cells}
-    rows: Rows = [row for path in kept.values() if path.exists() for row in json.loads(path.read_text())]
-    todo = [cell for cell in cells if not kept[cell.name].exists()]
+    made: dict[str, Rows] = {name: json.loads(path.read_text()) for name, path in kept.items() if path.exists()}
+    todo = [cell for cell in cells if cell.name not in made]
     missing = {cell.name: "not started: out of time" for cell in todo}
     if not todo:
-        return rows, missing
+        return made, missing
     deadline = time.time() + 60 * minutes
     context = multiprocessing.get_context("spawn")
     counter = context.Value("i", 0)
@@ -69,12 +78,13 @@ def execute(
                 temporary = kept[name].with_suffix(".part")
                 temporary.write_text(json.dumps(found))
                 temporary.replace(kept[name])
-                rows += found
+                made[name] = found
                 del missing[name]
             else:
                 missing[name] = failure
-            say(f"{name}: {failure or found}")
-    return rows, missing
+            # What the report split says is for the end, when nothing is chosen any more.
+            say(f"{name}: {failure or [{k: v for k, v in row.items() if k != 'report'} for row in found]}")
+    return made, missing
 
 
 def gpus() -> list[str]:
@@ -119,6 +129,14 @@ def table(head: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
     return "\n".join(f"| {row} |" for row in rows)
 
 
+def why(missing: dict[str, str]) -> str:
+    """The cells that could not be made, each with the first sentence of its reason; nothing where none is missing."""
+    if not missing:
+        return ""
+    told = [f"{name} ({_first_sentence(reason)})" for name, reason in sorted(missing.items())]
+    return "Cells that could not be run: " + "; ".join(told) + "."
+
+
 def say(text: str) -> None:
     """A line of the log, on stderr."""
     print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
@@ -128,6 +146,12 @@ def _text(value: Any) -> str:
     if value is None:
         return "–"
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _first_sentence(reason: str) -> str:
+    """Without the class of the error said twice; a point within a number or a name ends no sentence."""
+    line = re.sub(r"^(\w+: )\1", r"\1", reason.splitlines()[0] if reason else "no reason")
+    return re.split(r"(?<=[.!?])\s", line, maxsplit=1)[0].rstrip(".")
 
 
 def _hash(plan: Any) -> str:
@@ -155,4 +179,5 @@ def _made(given: tuple[Callable[[Any, Any], Rows], Any, Any]) -> tuple[str, Rows
     try:
         return cell.name, work(plan, cell), None
     except Exception as error:
-        return cell.name, [], f"{type(error).__name__}: {error}\n{traceback.format_exc(limit=4)}"
+        kind = f"{type(error).__name__}: "  # our own errors begin with it already
+        return cell.name, [], f"{kind}{str(error).removeprefix(kind)}\n{traceback.format_exc(limit=4)}"

@@ -28,8 +28,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from cells import arguments, execute, finish, table, told  # (siblings: the benchmark folder is no package)
-from ratio_interval import mean_interval
+from cells import arguments, execute, finish, table, told, why  # (siblings: the benchmark folder is no package)
+from intervals import mean_interval
+from trials import TUNING, Cell, best
 
 SETTINGS = {
     "dense": ("plain",),
@@ -41,8 +42,6 @@ SETTINGS = {
 
 LIMITS = {"blocks80": 0.75, "blocks90": 1.5, "half": 1.0}
 LEAST_FASTER = 1.6
-TUNING = 1000
-"""Seeds from here on are for choosing, and are never reported."""
 
 
 @dataclass(frozen=True)
@@ -59,20 +58,6 @@ class Plan:
     reviews: str
     model: str
     out: str
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One network: an arm, its setting, a seed; the report split is read of those alone that are ``reported``."""
-
-    arm: str
-    setting: str
-    seed: int
-    reported: bool
-
-    @property
-    def name(self) -> str:
-        return f"{self.arm}-{self.setting}-s{self.seed}{'' if self.reported else '-tuning'}"
 
 
 @dataclass(frozen=True)
@@ -255,7 +240,7 @@ def measure(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
     rows, missing = made(dense)
     trials = [Cell(a, s, TUNING + n, False) for a in arms for s in SETTINGS[a] for n in range(args.tune)]
     tuned, absent = made([cell for cell in trials if len(SETTINGS[cell.arm]) > 1])
-    chosen = {arm: best(arm, tuned) for arm in arms}
+    chosen = {arm: best(arm, SETTINGS[arm], tuned) for arm in arms}
     more, unrun = made([Cell(a, chosen[a], s, True) for a in arms if a != "dense" for s in range(args.seeds)])
     rows = sorted(
         (r for r in (*rows, *more) if r["reported"]), key=lambda r: (list(SETTINGS).index(r["arm"]), r["seed"])
@@ -264,15 +249,6 @@ def measure(args: argparse.Namespace, plan: Plan) -> dict[str, Any]:
         replace(plan, reviews="", model=""), rows, missing | absent | unrun, time.time() - start,
         chosen=chosen, tuning=tuned, lost=lost(rows),
     )  # fmt: skip
-
-
-def best(arm: str, tuned: list[dict[str, Any]]) -> str:
-    """The setting of the best mean on select; the first where none was tried."""
-    scores: dict[str, list[float]] = {}
-    for row in tuned:
-        if row["arm"] == arm:
-            scores.setdefault(row["setting"], []).append(row["select"])
-    return max(scores, key=lambda setting: statistics.fmean(scores[setting])) if scores else SETTINGS[arm][0]
 
 
 def lost(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -356,10 +332,7 @@ def text(found: dict[str, Any]) -> str:
     if "latency" in found:
         out += ["", ", ".join(f"{k} {v}" for k, v in found["latency"].items() if k != "host")]
     if found["missing"]:
-        out += [
-            "",
-            "Cells that could not be run: " + "; ".join(f"{k} ({v})" for k, v in found["missing"].items()) + ".",
-        ]
+        out += ["", why(found["missing"])]
     return "\n".join(out)
 
 

@@ -13,18 +13,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import multiprocessing
-import os
 import statistics
-import sys
 import time
-import traceback
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from shrink_and_improve_table import summarise  # (a sibling: the benchmark folder is no package)
+from cells import Rows, arguments, each, told  # (siblings: the benchmark folder is no package)
+from shrink_and_improve_table import summarise
 
 ARMS = ("plain", "distilled", "augmented", "augmented+distilled")
 TRIED = ((4.0, 1.0), (4.0, 0.25), (2.0, 1.0), (8.0, 0.25))
@@ -35,16 +31,21 @@ TRIED = ((4.0, 1.0), (4.0, 0.25), (2.0, 1.0), (8.0, 0.25))
 class Job:
     """One cell: a network of one width, arm and seed; its float and int8 files are measured together.
 
-    The arm ``"teacher"`` trains the teacher of that seed, and yields no row.
+    The arm ``"teacher"`` trains the teacher of that seed, and yields a row without a file. Distilled ones learn at
+    ``temperature``, with the weight ``hard`` on the labels' loss.
     """
 
     width: float
     arm: str
     seed: int
+    temperature: float
+    hard: float
 
     @property
     def name(self) -> str:
-        return f"w{self.width:g}-{self.arm}-s{self.seed}"
+        """How it was taught is a part of it."""
+        taught = f"-T{self.temperature:g}-h{self.hard:g}" if "distilled" in self.arm else ""
+        return f"w{self.width:g}-{self.arm}-s{self.seed}{taught}"
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,12 @@ class Plan:
     depth: int = 0
     teacher_epochs: int = 0
     views: int = 0
-    temperature: float = 4.0
-    hard: float = 1.0
+
+    @property
+    def rows(self) -> Path:
+        """Beside the store, which wants its folder to itself; named by the plan: rows of another are not taken."""
+        named = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
+        return Path(f"{self.out}-rows-{named}")
 
     def recipe(self, job: Job, task: Any) -> tuple[Any, ...]:
         """The float recipe of ``job``."""
@@ -88,7 +93,7 @@ class Plan:
             return train
         if self.views and train.augment:
             train = replace(train, augment=(), epochs=max(1, round(epochs / self.views)))
-        return replace(train, loss=distilled(temperature=self.temperature, hard=self.hard))
+        return replace(train, loss=distilled(temperature=job.temperature, hard=job.hard))
 
     def teacher(self, seed: int, task: Any) -> tuple[Any, ...]:
         """One teacher, always augmented."""
@@ -172,7 +177,7 @@ def _views(plan: Plan, task: Any, erased: bool) -> dict[str, Any]:
     return {"inputs": torch.cat(copies), "labels": labels.repeat(plan.views)}
 
 
-def cell(plan: Plan, job: Job) -> list[dict[str, Any]]:
+def work(plan: Plan, job: Job) -> Rows:
     """The rows of one cell: float and int8."""
     from flyweight import Store, load_task, run
     from flyweight.deploy.export.onnx import export_onnx
@@ -181,22 +186,23 @@ def cell(plan: Plan, job: Job) -> list[dict[str, Any]]:
     from flyweight.deploy.score import score
 
     task, store = load_task(plan.task), Store(plan.out)
+    named = {"width": job.width, "arm": job.arm, "seed": job.seed}
     if job.arm == "teacher":
         start = time.time()
         model = run(plan.teacher(job.seed, task), task.model, task, store).eval()
-        return [{**asdict(job), "select": _quality(model, task), "train_s": round(time.time() - start, 1)}]
+        return [{**named, "select": _quality(model, task), "train_s": round(time.time() - start, 1)}]
     learnt = plan.prepared(job, task, store)
     rows = []
     for bits, recipe in ((32, plan.recipe(job, task)), (8, plan.quantized(job, task))):
         start = time.time()
         model = run(recipe, task.model, learnt, store)
         trained = time.time()
-        artifact = export_onnx(model, task, Path(plan.out) / "models" / f"{_named(plan, job)}-{bits}.onnx")
+        artifact = export_onnx(model, task, Path(plan.out) / "models" / f"{job.name}-{bits}.onnx")
         parity = check_parity(model, artifact, task)
         session = open_artifact(artifact.path)
         rows.append(
             {
-                **asdict(job),
+                **named,
                 "bits": bits,
                 "size_bytes": artifact.path.stat().st_size,
                 "select": score(session, task, "select").value,
@@ -221,89 +227,9 @@ def _quality(model: Any, task: Any) -> float:
     return float(value)
 
 
-def _start(counter: Any, gpus: int) -> None:
-    with counter.get_lock():
-        index = counter.value
-        counter.value += 1
-    if gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(index % gpus)
-    os.environ.setdefault("NO_PROGRESS", "1")
-    import torch
-
-    torch.set_num_threads(1 if gpus else (os.cpu_count() or 1))
-
-
-def _work(pair: tuple[Plan, Job]) -> tuple[tuple[Plan, Job], list[dict[str, Any]], str | None]:
-    try:
-        return pair, cell(*pair), None
-    except Exception as error:
-        return pair, [], f"{type(error).__name__}: {error}\n{traceback.format_exc(limit=4)}"
-
-
-def _named(plan: Plan, job: Job) -> str:
-    """A cell's name; how it was taught is a part of it."""
-    return f"{job.name}-T{plan.temperature:g}-h{plan.hard:g}" if "distilled" in job.arm else job.name
-
-
-def execute(
-    todo: list[tuple[Plan, Job]], workers: int, deadline: float
-) -> tuple[list[tuple[Plan, dict[str, Any]]], dict[str, str]]:
-    """The rows of every job, each with its plan, kept ones read back; and what could not be run, with the reason."""
-    from flyweight.core.atomic import read_json, write_json
-
-    kept = {pair: _rows_folder(pair[0]) / f"{_named(*pair)}.json" for pair in todo}
-    rows = [(pair[0], r) for pair, path in kept.items() if path.exists() for r in read_json(path)]
-    todo = [pair for pair in todo if not kept[pair].exists()]
-    missing = {_named(*pair): "not started: out of time" for pair in todo}
-    counter = multiprocessing.get_context("spawn").Value("i", 0)
-    with multiprocessing.get_context("spawn").Pool(min(workers, max(1, len(todo))), _start, (counter, _gpus())) as pool:
-        results = pool.imap_unordered(_work, todo)
-        for _ in todo:
-            try:
-                (plan, job), found, failure = results.next(timeout=max(1.0, deadline - time.time()))
-            except multiprocessing.TimeoutError:
-                pool.terminate()
-                break
-            if failure is None:
-                write_json(kept[plan, job], found)
-                rows += [(plan, row) for row in found]
-                del missing[_named(plan, job)]
-            else:
-                missing[_named(plan, job)] = failure
-            told = failure or ", ".join(_told(row) for row in found)
-            print(f"[{time.strftime('%H:%M:%S')}] {_named(plan, job)}: {told}", file=sys.stderr, flush=True)
-    return rows, missing
-
-
-def _rows_folder(plan: Plan) -> Path:
-    """Beside the store, which wants its folder to itself; named by the plan, so that rows of another are not taken."""
-    told = {k: v for k, v in asdict(plan).items() if k not in ("temperature", "hard")}
-    return Path(f"{plan.out}-rows-{hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]}")
-
-
-def _told(row: dict[str, Any]) -> str:
-    """What is shown while it runs: select, for the report split is for the table alone."""
-    size = f", {row['size_bytes']} B" if "size_bytes" in row else ""
-    return f"{row.get('bits', 32)}b select {100 * row['select']:.2f}%{size} ({row['train_s']:g} s)"
-
-
-def _gpus() -> int:
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        return int(pynvml.nvmlDeviceGetCount())
-    except Exception:
-        return 0
-
-
 def main() -> None:
     """Reads the command line, runs the cells, prints the tables or one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fashion-mini, two widths, one seed, few epochs")
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
-    parser.add_argument("--out", default="run/shrink-and-improve", help="where results are kept")
-    parser.add_argument("--record", help="write the JSON, the table and the picture under this path without ending")
+    parser = arguments(__doc__, "run/shrink-and-improve")
     parser.add_argument("--from", dest="source", help="make the tables again from a recorded JSON; nothing is run")
     parser.add_argument("--task", default="fashion")
     parser.add_argument("--widths", default="0.1,0.25,0.5,1.0,1.4")
@@ -322,8 +248,7 @@ def main() -> None:
     parser.add_argument("--hard", type=float, default=1.0, help="the weight of the labels' loss in distillation")
     parser.add_argument("--decay", type=float, default=0.2, help="decoupled weight decay")
     parser.add_argument("--arms", default=",".join(ARMS))
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=600.0, help="stop after this long; what is done is kept")
+    parser.add_argument("--workers", type=int, default=1, dest="jobs", help="the same as --jobs")
     args = parser.parse_args()
     if args.source:
         result = json.loads(Path(args.source).read_text())
@@ -331,10 +256,11 @@ def main() -> None:
         result = _measure(args)
     summary = summarise(result)
     if args.record:
-        Path(args.record).parent.mkdir(parents=True, exist_ok=True)
-        Path(f"{args.record}.json").write_text(json.dumps(result, indent=1) + "\n")
-        Path(f"{args.record}.md").write_text(summary["text"] + "\n")
-        Path(f"{args.record}.svg").write_text(summary["svg"])
+        path = Path(args.record)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+        path.with_suffix(".md").write_text(summary["text"] + "\n")
+        path.with_suffix(".svg").write_text(summary["svg"])
     if args.json:
         print(json.dumps({**result, "ratios": summary["ratios"]}))
     else:
@@ -348,54 +274,43 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     plan = Plan(
         task=args.task, epochs=args.epochs, tune_epochs=args.tune_epochs, batch_size=args.batch_size, lr=args.lr,
         grow=args.grow, teachers=args.teachers, decay=args.decay, out=args.out, depth=args.depth,
-        teacher_epochs=args.teacher_epochs, views=args.views, temperature=args.temperature, hard=args.hard,
+        teacher_epochs=args.teacher_epochs, views=args.views,
     )  # fmt: skip
     widths, arms = [float(w) for w in args.widths.split(",")], args.arms.split(",")
-    jobs = [Job(w, a, s) for w in widths for a in arms for s in range(args.seeds)]
+    jobs = [Job(w, a, s, args.temperature, args.hard) for w in widths for a in arms for s in range(args.seeds)]
+    # Slow ones first, so that the end is not one long job; teachers before all, for students wait for them.
+    jobs.sort(key=lambda j: ("augmented" not in j.arm, -j.width))
     taught = [job for job in jobs if "distilled" in job.arm]
     alone = [job for job in jobs if "distilled" not in job.arm]
-    # Slow ones first, so that the end is not one long job; teachers before all, for students wait for them.
-    for part in (taught, alone):
-        part.sort(key=lambda j: ("augmented" not in j.arm, -j.width))
-    first = [Job(plan.grow, "teacher", seed) for seed in range(plan.teachers)] if taught or args.tune else []
     start = time.time()
-    deadline = start + 60 * args.minutes
-    made, missing = execute([(plan, job) for job in first], args.workers, deadline)
-    job = Job(max(widths), "augmented+distilled", 0)
-    tries = [(replace(plan, temperature=t, hard=h), job) for t, h in TRIED] if args.tune else []
-    found, unrun = execute([*tries, *((plan, job) for job in alone)], args.workers, deadline)
-    missing |= unrun
-    tried = [(p, r) for p, r in found if "distilled" in r["arm"]]
-    best = max(tried, key=lambda pair: (pair[1]["bits"] == 8, pair[1]["select"]), default=(plan, None))[0]
-    plan = replace(plan, temperature=best.temperature, hard=best.hard)
-    more, unrun = execute([(plan, job) for job in taught], args.workers, deadline)
-    missing |= unrun
-    cells = [row for p, row in (*found, *more) if p == plan or "distilled" not in row["arm"]]
-    unique = {(row["width"], row["arm"], row["seed"], row["bits"]): row for row in cells}
-    cells = list(unique.values())  # the setting that was chosen was a cell of the grid already
-    from flyweight.measure.host import host
+    missing: dict[str, str] = {}
 
-    return {
-        "plan": asdict(plan) | {"out": ""},
-        "teachers": [row for _, row in made],
-        "tuned_on_select": [
-            {"temperature": p.temperature, "hard": p.hard, "bits": r["bits"], "select": r["select"]} for p, r in tried
+    def made(cells: list[Job]) -> dict[str, Rows]:
+        found, unrun = each(work, plan, cells, plan.rows, args.jobs, args.minutes - (time.time() - start) / 60)
+        missing.update(unrun)
+        return found
+
+    teachers = [Job(plan.grow, "teacher", seed, args.temperature, args.hard) for seed in range(plan.teachers)]
+    teachers_rows = made(teachers if taught or args.tune else [])
+    tries = [Job(max(widths), "augmented+distilled", 0, t, h) for t, h in TRIED] if args.tune else []
+    found = made([*tries, *alone])
+    tried = [(job, row) for job in tries for row in found.get(job.name, ())]
+    best = max(tried, key=lambda pair: (pair[1]["bits"] == 8, pair[1]["select"]), default=None)
+    how = {"temperature": best[0].temperature, "hard": best[0].hard} if best else {}
+    taught = [replace(job, **how) for job in taught]
+    found |= made(taught)
+    rows = [row for job in (*alone, *taught) for row in found.get(job.name, ())]
+    rows.sort(key=lambda r: (r["width"], r["arm"], r["bits"], r["seed"]))
+    result = told(
+        plan, rows, missing, time.time() - start,
+        teachers=[row for some in teachers_rows.values() for row in some],
+        tuned_on_select=[
+            {"temperature": j.temperature, "hard": j.hard, "bits": r["bits"], "select": r["select"]} for j, r in tried
         ],
-        "rows": sorted(cells, key=lambda r: (r["width"], r["arm"], r["bits"], r["seed"])),
-        "missing": missing,
-        "seconds": round(time.time() - start),
-        "median_train_s": round(statistics.median([r["train_s"] for r in cells]), 1) if cells else None,
-        "host": {**host(), "gpu": _gpu_names()},
-    }
-
-
-def _gpu_names() -> str | None:
-    if not _gpus():
-        return None
-    import pynvml
-
-    names = [pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(_gpus())]
-    return ", ".join(f"{names.count(name)} × {name}" for name in sorted(set(names)))
+        median_train_s=round(statistics.median([r["train_s"] for r in rows]), 1) if rows else None,
+    )  # fmt: skip
+    result["plan"] |= {"temperature": args.temperature, "hard": args.hard, **how}
+    return result
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-_T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
-"""Student's t at 97.5 % by degrees of freedom."""
+from cells import why
+from intervals import mean_interval
 
 PAPER = {
     0.05: (70.17, 71.71, 72.89, 65, 27),
@@ -33,22 +33,12 @@ def summarise(result: dict[str, Any]) -> dict[str, Any]:
     seeds = max((len(rows) for rows in cells.values()), default=0)
     lines = [_about(result), "", *_table(cells, seeds), "", *_sentences(ratios), "", *_paper(cells, seeds)]
     if result["missing"]:
-        told = [f"{name} ({reason.splitlines()[0]})" for name, reason in sorted(result["missing"].items())]
-        lines += ["", "Cells that could not be run: " + "; ".join(told) + "."]
+        lines += ["", why(result["missing"])]
     return {"text": "\n".join(lines), "ratios": ratios, "svg": _picture(cells)}
 
 
-def interval(values: Iterable[float]) -> tuple[float, float]:
-    """The mean and the half-width of its 95 % interval (Student's t over the seeds; NaN for a single one)."""
-    values = list(values)
-    mean = statistics.fmean(values)
-    if len(values) < 2:
-        return mean, math.nan
-    return mean, _T95.get(len(values) - 1, 1.96) * statistics.stdev(values) / math.sqrt(len(values))
-
-
-def _paired(a: dict[int, Any], b: dict[int, Any], of: Callable[[Any, Any], float]) -> tuple[float, float]:
-    return interval([of(a[s], b[s]) for s in sorted(a.keys() & b.keys())])
+def _paired(a: dict[int, Any], b: dict[int, Any], of: Callable[[Any, Any], float]) -> tuple[float, float | None]:
+    return mean_interval([of(a[s], b[s]) for s in sorted(a.keys() & b.keys())])
 
 
 def _ratios(cells: dict[Key, Any]) -> dict[str, Any]:
@@ -85,8 +75,8 @@ def _ratios(cells: dict[Key, Any]) -> dict[str, Any]:
     }
 
 
-def _round(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 3)
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def _about(result: dict[str, Any]) -> str:
@@ -115,8 +105,8 @@ def _host(host: dict[str, Any]) -> str:
 def _cell(rows: dict[int, Any] | None, seeds: int) -> str:
     if not rows:
         return "–"
-    mean, pm = interval(100 * r["report"] for r in rows.values())
-    told = f"{mean:.2f}" + ("" if math.isnan(pm) else f" ± {pm:.2f}")
+    mean, pm = mean_interval([100 * r["report"] for r in rows.values()])
+    told = f"{mean:.2f}" + ("" if pm is None else f" ± {pm:.2f}")
     return told if len(rows) == seeds else f"{told} ({len(rows)} seed{'s' if len(rows) > 1 else ''})"
 
 
@@ -183,7 +173,7 @@ def _picture(cells: dict[Key, Any]) -> str:
     points = {
         key: (
             statistics.fmean(r["size_bytes"] for r in rows.values()),
-            *interval(100 * r["report"] for r in rows.values()),
+            *mean_interval([100 * r["report"] for r in rows.values()]),
         )
         for key, rows in cells.items()
     }
@@ -230,7 +220,7 @@ def _picture(cells: dict[Key, Any]) -> str:
             )
             for (size, mean, pm), _ in line:
                 x, y = at(size, mean)
-                if not math.isnan(pm):
+                if pm is not None:
                     low, high = at(size, mean - pm)[1], at(size, mean + pm)[1]
                     out.append(f'<line x1="{x:.1f}" y1="{low:.1f}" x2="{x:.1f}" y2="{high:.1f}" stroke="{colour}"/>')
                 fill = colour if bits == 8 else "#ffffff"

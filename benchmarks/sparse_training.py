@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from cells import arguments, execute, finish, table, told  # (siblings: the benchmark folder is no package)
-from ratio_interval import mean_interval, ratio_interval
+from cells import arguments, execute, finish, table, told, why  # (siblings: the benchmark folder is no package)
+from intervals import mean_interval, ratio_interval
+from trials import TUNING, Cell, best
 
 SETTINGS = {
     "dense": ("plain",),
@@ -34,9 +35,6 @@ SETTINGS = {
 }
 """Of each arm, the first where nothing is tuned. static: distribution; rigl: distribution, fraction, and how many times
 ``every``; gradual: distribution and end."""
-
-TUNING = 1000
-"""Seeds from here on are for choosing, and are never reported."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +52,6 @@ class Plan:
     every: int
     device: str
     out: str
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One network: an arm, its setting, a seed; the report split is read of those alone that are ``reported``."""
-
-    arm: str
-    setting: str
-    seed: int
-    reported: bool
-
-    @property
-    def name(self) -> str:
-        return f"{self.arm}-{self.setting}-s{self.seed}{'' if self.reported else '-tuning'}"
 
 
 def recipe(plan: Plan, cell: Cell, task: Any) -> tuple[Any, ...]:
@@ -198,23 +182,12 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     trials = [Cell(a, s, TUNING + n, False) for a in arms for s in SETTINGS[a] for n in range(args.tune)]
     trials = [cell for cell in trials if len(SETTINGS[cell.arm]) > 1]
     tuned, absent = execute(work, plan, trials, plan.out, args.jobs, args.minutes)
-    chosen = {arm: best(arm, tuned) for arm in arms}
+    chosen = {arm: best(arm, SETTINGS[arm], tuned) for arm in arms}
     cells = [Cell(arm, chosen[arm], seed, True) for seed in range(args.seeds) for arm in arms]
     rows, missing = execute(work, plan, cells, plan.out, args.jobs, args.minutes - (time.time() - start) / 60)
     rows.sort(key=lambda row: (arms.index(row["arm"]), row["seed"]))
     seconds = time.time() - start
     return told(plan, rows, absent | missing, seconds, chosen=chosen, tuning=tuned, closed=closed(rows))
-
-
-def best(arm: str, tuned: list[dict[str, Any]]) -> str:
-    """The setting of the best mean on select; the first where none was tried."""
-    scores = {
-        setting: [row["select"] for row in tuned if (row["arm"], row["setting"]) == (arm, setting)]
-        for setting in SETTINGS[arm]
-    }
-    most = max(len(values) for values in scores.values())
-    tried = {setting: statistics.fmean(values) for setting, values in scores.items() if values and len(values) == most}
-    return max(tried, key=lambda setting: tried[setting]) if tried else SETTINGS[arm][0]
 
 
 def closed(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -257,10 +230,7 @@ def text(found: dict[str, Any]) -> str:
         said = f"RigL closes {gap['share']:.0%} of the gap from static to gradual (95 %: {ends}; {gap['seeds']} seeds)."
     out = [about, "", table(head, lines), "", said]
     if found["missing"]:
-        out += [
-            "",
-            "Cells that could not be run: " + "; ".join(f"{k} ({v})" for k, v in found["missing"].items()) + ".",
-        ]
+        out += ["", why(found["missing"])]
     return "\n".join(out)
 
 
