@@ -92,9 +92,18 @@ class Plan(nn.Module):
             if calendar.due(progress.step):
                 self._update(calendar, progress)
         if progress.step >= calendar.stop:
-            self._finish()
+            self.finish()
         else:
             self._listen(self._wanted(calendar, progress.step + 1))
+
+    def finish(self) -> None:
+        """Ends it: nothing more is heard or taken away."""
+        self._over = True
+        self.over.fill_(True)
+        self._listen(False)
+        for index in range(len(self._ears)):
+            for need in self.wants:
+                setattr(self, f"{need}{index}", None)
 
     def extra_repr(self) -> str:
         """What it does."""
@@ -206,14 +215,6 @@ class Plan(nn.Module):
             for value in optimizer.state.get(parameter, {}).values():
                 if isinstance(value, Tensor) and value.shape == mask.keep.shape:
                     value.masked_fill_(~mask.keep, 0)
-
-    def _finish(self) -> None:
-        self._over = True
-        self.over.fill_(True)
-        self._listen(False)
-        for index in range(len(self._ears)):
-            for need in self.wants:
-                setattr(self, f"{need}{index}", None)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)

@@ -86,7 +86,10 @@ class Prune(Step):
         if isinstance(self.structure, layer):
             self.structure.replayed(pools, state)
         if self.schedule.in_training:
-            self._plan(model, pools, [0] * len(pools) if getattr(self.distribution, "measures", False) else None)
+            lose = [0] * len(pools) if getattr(self.distribution, "measures", False) else None
+            plan = self._plan(model, pools, lose)
+            if isinstance(self.structure, layer):
+                plan.finish()  # or steps that follow could not trace the model; the state tells if it is over
         return model
 
     def teachers(self) -> tuple[Recipe, ...]:
@@ -105,10 +108,10 @@ class Prune(Step):
             )
         return readable
 
-    def _plan(self, model: nn.Module, pools: list[Pool], lose: Sequence[int] | None) -> None:
+    def _plan(self, model: nn.Module, pools: list[Pool], lose: Sequence[int] | None) -> Plan:
         schedule: Any = self.schedule
         plan = Plan(model, pools, self.ratio, self.score, self.distribution, schedule, lose)
-        plan.to(device_of(model))
+        return plan.to(device_of(model))
 
     def _cut(self, model: nn.Module, task: Task, ratio: float) -> None:
         """One round at once."""

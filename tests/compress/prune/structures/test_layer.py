@@ -13,7 +13,9 @@ from flyweight.compress.prune.scores.taylor import taylor
 from flyweight.compress.prune.structures.layer import layer
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.core.errors import UnsupportedError
-from flyweight.core.recipe import run
+from flyweight.core.recipe import replay, run
+from flyweight.core.weights import restore
+from flyweight.learn.fit import Fit
 from flyweight.learn.train import Train
 from flyweight.surgery.skip import Skip
 from flyweight.testing.check_step import check_step
@@ -138,3 +140,12 @@ def test_removed_layers_leave_and_the_others_get_their_names_back(task):
     removed = run(recipe[:2], task.model, task)
     assert skips(removed) == {}
     assert set(removed.state_dict()) < set(task.model.state_dict())
+
+
+def test_what_was_pruned_in_training_and_then_quantized_loads(task):
+    task = dataclasses.replace(task, fit=Fit(precision="no"))
+    recipe = (Prune(0.5, structure=layer(), schedule=cubic()), Train(epochs=1), Quantize())
+    done = run(recipe, task.model, task)
+    again = restore(replay(recipe, task.model, task, done.state_dict()), done.state_dict())
+    x = torch.randn(4, 1, 8, 8)
+    assert torch.equal(again.eval()(x), done(x))
