@@ -101,7 +101,9 @@ def _explained(model: nn.Module, path: list[str], error: Exception) -> str:
     own = [f for f in own if Path(f.filename) != Path(__file__)]
     line = f" at {Path(own[-1].filename).name}:{own[-1].lineno} ({own[-1].line})" if own else ""
     cause = (str(error).splitlines() or [type(error).__name__])[0]
-    way = f"exclude=({name!r},) to leave that module in float" if name else "exclude to leave the part in float"
+    # What the model's own forward does, no glob of exclude can leave out.
+    own_way = "move that code into a module and exclude it"
+    way = f"exclude=({name!r},) to leave that module in float" if name else own_way
     return (
         f"UnsupportedError: the activations of {kind}{f' {name!r}' if name else ''} cannot be traced{line}: {cause}. "
         f"Use activations=None to quantize weights only, or {way}."
