@@ -162,3 +162,27 @@ def test_weights_outside_the_file_have_no_count_of_zeros(tmp_path: Path) -> None
     assert found.count == macs(read_graph(inside)).count
     assert found.nonzero is None
     assert nonzero(read_graph(outside), "w") is None
+
+
+@pytest.mark.parametrize(("ground", "known"), [(0.0, True), (1.0, False)])
+@pytest.mark.parametrize("written", [True, False], ids=["constant", "made"])
+def test_numbers_put_among_others_are_no_sparse_weight(
+    tmp_path: Path, ground: float, known: bool, written: bool
+) -> None:
+    """Another tool's file may scatter a correction into a dense weight: what is not scattered is not zero then."""
+    constants = {"i": np.array([[0, 1]]), "u": np.ones((1, 2), np.float32), "s": np.array([1, 8])}
+    nodes = [helper.make_node("ScatterElements", ["d", "i", "u"], ["w"], axis=1)]
+    nodes.append(helper.make_node("MatMul", ["x", "w"], ["y"]))
+    if written:
+        constants["d"] = np.full((1, 8), ground, np.float32)
+    else:
+        value = numpy_helper.from_array(np.array([ground], np.float32))
+        nodes.insert(0, helper.make_node("ConstantOfShape", ["s"], ["d"], value=value))
+    ports = [helper.make_tensor_value_info(n, 1, ["n", size]) for n, size in (("x", 1), ("y", 8))]
+    tensors = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], tensors)
+    path = tmp_path / "put.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), path)
+    read = read_graph(path)
+    assert stored(read, "w") == (Stored("u", 8, True) if known else None)
+    assert macs(read).nonzero == (2 if known else 8)

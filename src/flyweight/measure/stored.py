@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from flyweight.measure.graph import Graph
+from flyweight.measure.graph import Graph, attribute
 
 _FIRST = frozenset(
     (*("Cast", "DequantizeLinear", "Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"),)
@@ -38,6 +38,8 @@ def stored(graph: Graph, tensor: str) -> Stored | None:
     while name not in graph.constants:
         node = graph.makers[name]
         if node.op_type.startswith("Scatter"):
+            if not _blank(graph, node.input[0]):
+                return None
             name, sparse = node.input[_PLACED], True
         elif node.op_type in _FIRST:
             name = node.input[0]
@@ -46,6 +48,19 @@ def stored(graph: Graph, tensor: str) -> Stored | None:
     if tensor not in graph.shapes:
         return None
     return Stored(name, math.prod(graph.shapes[tensor]), sparse)
+
+
+def _blank(graph: Graph, name: str) -> bool:
+    """Whether a tensor that no input changes is known to be all zeros."""
+    from onnx import numpy_helper
+
+    if name in graph.constants:
+        return nonzero(graph, name) == 0
+    maker = graph.makers.get(name)
+    if maker is None or maker.op_type != "ConstantOfShape":
+        return False
+    value = attribute(maker, "value")
+    return value is None or not numpy_helper.to_array(value).any()
 
 
 def places(graph: Graph) -> frozenset[str]:
