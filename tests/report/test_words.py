@@ -68,6 +68,10 @@ _TEACHER = (Resize(1.4), Train(epochs=2))
             "87.5 % of 16×1 blocks pruned (taylor, global, cubic, whole: head) → trained 3 epochs",
         ),
         ((Prune(0.5, structure=n_m()),), "50 % of weights, 2:4, pruned (magnitude)"),
+        (
+            (Prune(0.5, structure=channel(round_to=8)),),
+            "50 % of channels pruned (magnitude, in multiples of 8)",
+        ),
         ((Prune(0.5, structure=channel()), Remove()), "50 % of channels pruned (magnitude) → what is zero removed"),
         ((Remove(exclude=("stem",)),), "remove (exclude [stem])"),
         ((Regrow(0.9),), "90 % sparse, RigL"),

@@ -81,6 +81,8 @@ def _prune(step: Mapping[str, Any]) -> str | None:
         return None
     names = [_name(plug) for key in ("score", "distribution", "schedule") if _plug(plug := step.get(key))]
     how = [_spaced(name.strip("_")) for name in names if name not in ("uniform", "one_shot")]
+    multiple = structure.get("round_to")
+    how += [f"in multiples of {_value(multiple)}"] if _is_number(multiple) and multiple > 1 else []
     kept = _listed(step.get("exclude"))
     how += [f"whole: {', '.join(map(_value, kept))}"] if kept else []
     return f"{_share(ratio)} of {_units(structure)} pruned" + (f" ({', '.join(how)})" if how else "")
