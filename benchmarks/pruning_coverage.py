@@ -24,6 +24,7 @@ import signal
 import statistics
 import sys
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ from pruning_networks import ZOO, Net, small_net, zoo  # noqa: E402
 OURS, THEIRS = "flyweight", "torch-pruning"
 SAME, FILE_SAME = 1e-6, 1e-3
 """The greatest differences, relative to the greatest output: to the masked one in float64, to the file in float32."""
-PATIENCE_S = 60
+PATIENCE_S = 120
+"""How long one network may take at one ratio: Torch-Pruning follows some graphs for ever."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ def _late(*_: Any) -> None:
 
 def _line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    text = lines[0] if lines else ""
+    text = lines[0] if lines else str(traceback.extract_tb(error.__traceback__)[-1].line)  # a bare assert says nothing
     return (text if text.startswith(type(error).__name__) else f"{type(error).__name__}: {text}")[:400]
 
 
