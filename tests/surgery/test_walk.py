@@ -2,8 +2,13 @@ import pytest
 import torch
 from torch import nn
 
+from flyweight.compress.prune.prune import Prune
+from flyweight.compress.prune.remove import Remove
+from flyweight.compress.quantize.quantize import Quantize
+from flyweight.compress.sparsify.l0_gates import L0Gates
 from flyweight.core.errors import UnknownNameError
 from flyweight.surgery.walk import matching, replace_, walk, within
+from nets import plain_task
 
 
 def net():
@@ -55,3 +60,12 @@ def test_replace_knows_every_name_of_a_shared_module():
 def test_replacing_what_is_not_there_is_refused(name):
     with pytest.raises(UnknownNameError, match=f"there is no module of Sequential {name!r}"):
         replace_(net(), name, nn.Identity())
+
+
+def test_one_string_is_no_tuple_of_globs():
+    with pytest.raises(UnknownNameError, match=r"globs come in a tuple, and here is 'stem'. Give \('stem',\)"):
+        matching(nn.Sequential(nn.ReLU()), "stem")
+    task = plain_task(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)))
+    for step in (Prune(0.5, exclude="0"), Remove(exclude="0"), Quantize(exclude="0"), L0Gates(exclude="0")):
+        with pytest.raises(UnknownNameError, match="come in a tuple"):
+            step(task.model, task)

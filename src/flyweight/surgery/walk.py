@@ -27,8 +27,11 @@ def walk(
 def matching(model: nn.Module, globs: Sequence[str]) -> set[str]:
     """The names of the modules that match any of ``globs``, as in ``("stem", "head.*")``.
 
-    Raises :class:`UnknownNameError`, with the nearest name, for a glob that matches none.
+    Raises :class:`UnknownNameError`, with the nearest name, for a glob that matches none, and for a string in place of
+    several.
     """
+    if isinstance(globs, str):  # whose letters would be taken for globs
+        raise UnknownNameError(f"UnknownNameError: globs come in a tuple, and here is {globs!r}. Give ({globs!r},).")
     names = [name for name, _ in model.named_modules() if name]
     found: set[str] = set()
     for glob in globs:

@@ -36,7 +36,8 @@ class Remove(Step):
     exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "exclude", tuple(self.exclude))
+        if isinstance(self.exclude, list):
+            object.__setattr__(self, "exclude", tuple(self.exclude))
 
     def edit(self, model: nn.Module, task: Task) -> nn.Module:
         _check_decided(model)

@@ -33,7 +33,8 @@ class L0Gates(Step):
     reads that unit, and ``Remove`` takes it where no other layer does. The first layer's are gates on the model's own
     inputs: exclude it to spare those. ``outputs()``: one gate an output, on weight and bias, or, where a batch-norm
     alone follows, on its scale and shift, for it would undo a gate on what it normalises; the last layer's are gates on
-    the model's outputs: exclude it. ``elements()``: one gate a
+    the model's outputs: exclude it. What reads such an output reads it still, so ``Remove`` finds it by a
+    ``Prune(ratio, score=gate_open(…), structure=channel())`` before ``Settle`` alone. ``elements()``: one gate a
     weight; ``tiles(R, C)``: one a block.
 
     ``droprate`` is 1 − σ(log α) at the start; up to 1/12 all gates are exactly 1 in evaluation, and outputs are what

@@ -38,7 +38,8 @@ class layer:
     units: ClassVar[str] = "layers"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "blocks", tuple(self.blocks))
+        if isinstance(self.blocks, list):
+            object.__setattr__(self, "blocks", tuple(self.blocks))
 
     def __call__(self, model: nn.Module, task: Task, exclude: Sequence[str]) -> list[Pool]:
         gated = {name: module for name, module in model.named_modules() if isinstance(module, Skip)}
