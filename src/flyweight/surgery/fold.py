@@ -62,7 +62,15 @@ def _fit(layer: nn.Module, norm: nn.Module) -> bool:
     wanted = nn.BatchNorm2d if isinstance(layer, nn.Conv2d) else nn.BatchNorm1d
     # A norm whose scale has a chain is of a class made for it; what it computes is the same.
     plain = isinstance(norm, wanted) and type(norm).forward is wanted.forward
-    return is_layer(layer) and not foreign(layer) and plain and norm.running_mean is not None
+    return is_layer(layer) and not foreign(layer) and plain and norm.running_mean is not None and not _learns(norm)
+
+
+def _learns(norm: nn.Module) -> bool:
+    """Whether links on its scale still learn what stays: folded, they would end unasked, at a draw of chance maybe."""
+    if not parametrize.is_parametrized(norm, "weight"):
+        return False
+    scale: Tensor = norm.parametrizations.weight.original  # type: ignore[union-attr, assignment]
+    return any(link.openness(scale.detach()) is not None for link in links(norm))
 
 
 def _on_channels(

@@ -130,3 +130,17 @@ def test_the_whole_of_l0_in_one_recipe(tiny_task, over):
     assert any((~m.keep).any() for m in run(before, task.model, task).modules() if isinstance(m, Mask))
     check_step(Remove(), task, after=before)
     check_step(Quantize(), task, after=(*before, Remove(), Train(1, adam(1e-3))))
+
+
+def test_gates_on_batch_norm_outlive_quantization_until_they_settle(tiny_task):
+    gated = L0Gates(over=outputs(), exclude=("9",))(tiny_task.model, tiny_task)
+    with torch.no_grad():
+        for gate in (module for module in gated.modules() if isinstance(module, Gate)):
+            gate.theta[::2] = -8
+    for step in (Quantize(), Quantize(aware=Aware())):
+        rounded = step(gated, tiny_task)
+        assert sum(isinstance(module, Gate) for module in rounded.modules()) == 2
+        settled = Settle()(rounded, tiny_task)
+        x = torch.randn(8, 1, 8, 8)
+        torch.testing.assert_close(settled(x), rounded(x))
+    check_step(Quantize(), tiny_task, after=(L0Gates(over=outputs(), exclude=("9",)),))
