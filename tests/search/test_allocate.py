@@ -150,7 +150,5 @@ def test_savings_that_are_less_than_was_said_are_made_up_for(tiny_task: Task, li
             units = {"0": 8, "4": 16}[name]
             return 2000.0 if count == units else 1000.0 if least == 1000.0 else 10.0 * count
 
-    found = allocate(
-        tiny_task.model, tiny_task, parameters, limit, HALF, ratios=(0.125, 0.5, 0.75), table=Boasting()
-    )
+    found = allocate(tiny_task.model, tiny_task, parameters, limit, HALF, ratios=(0.125, 0.5, 0.75), table=Boasting())
     assert found.price <= limit
