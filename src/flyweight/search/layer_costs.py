@@ -6,7 +6,6 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
 from flyweight.compress.prune.cut import counts
@@ -19,8 +18,7 @@ from flyweight.deploy.runtimes.open import runtime_name
 from flyweight.measure.geometry import Geometry
 from flyweight.measure.layer_cost import CostTable, cost_table
 from flyweight.search.allocate import RATIOS
-from flyweight.surgery.device import on_device
-from flyweight.surgery.modes import evaluated
+from flyweight.surgery.overheard import overheard
 
 _TIMED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
@@ -97,10 +95,5 @@ def _input_shapes(model: nn.Module, task: Task) -> dict[str, tuple[int, ...]]:
 
     layers = [(name, module) for name, module in model.named_modules() if isinstance(module, _TIMED)]
     hooks = [module.register_forward_pre_hook(note(name)) for name, module in layers]
-    try:
-        with evaluated(model), torch.no_grad():
-            model(*on_device(task.example, model))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    overheard(model, task.example, hooks)
     return found

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 
 from flyweight.surgery.chain import attach, detach, foreign, links
 from flyweight.surgery.integer import is_layer
-from flyweight.surgery.modes import evaluated
+from flyweight.surgery.overheard import overheard
 from flyweight.surgery.rescale import Rescale
 from flyweight.surgery.trace import trace
 from flyweight.surgery.walk import replace_
@@ -86,12 +86,7 @@ def _on_channels(
         return lambda module, inputs, output: dims.__setitem__(name, output.dim())
 
     hooks = [graph.get_submodule(name).register_forward_hook(note(name)) for name in doubtful]
-    try:
-        with evaluated(graph), torch.no_grad():
-            graph(*example)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    overheard(graph, example, hooks)
     return [(layer, norm) for layer, norm in pairs if dims.get(layer, 2) == 2]
 
 

@@ -6,16 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from flyweight.core.errors import UnsupportedError
 from flyweight.core.task import Task
 from flyweight.surgery.chain import FOREIGN, foreign
-from flyweight.surgery.device import on_device
 from flyweight.surgery.integer import IntegerLayer
-from flyweight.surgery.modes import evaluated
+from flyweight.surgery.overheard import overheard
 from flyweight.surgery.walk import matching, walk, within
 
 ROWS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -118,10 +116,5 @@ def _first(model: nn.Module, task: Task) -> nn.Module | None:
         return any(p.dim() > 1 for _, p in _own(owner)) and not isinstance(owner, parametrize.ParametrizationList)
 
     hooks = [m.register_forward_pre_hook(note) for m in model.modules() if weighty(m)]
-    try:
-        with evaluated(model), torch.no_grad():
-            model(*on_device(task.example, model))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    overheard(model, task.example, hooks)
     return called[0] if called else None

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -15,8 +14,8 @@ from flyweight.compress.prune.pools.layers import Layers
 from flyweight.compress.prune.pools.prunable import WEIGHTS, prunable
 from flyweight.core.errors import UnsupportedError
 from flyweight.core.task import Task
-from flyweight.surgery.device import device_of, on_device
-from flyweight.surgery.modes import evaluated
+from flyweight.surgery.device import device_of
+from flyweight.surgery.overheard import overheard
 from flyweight.surgery.skip import Skip
 from flyweight.surgery.walk import matching, replace_, within
 
@@ -113,12 +112,7 @@ def _passable(model: nn.Module, task: Task, names: set[str]) -> set[str]:
         return hook
 
     hooks = [model.get_submodule(name).register_forward_hook(note(name)) for name in names]
-    try:
-        with evaluated(model), torch.no_grad():
-            model(*on_device(task.example, model))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    overheard(model, task.example, hooks)
     return {name for name, seen in calls.items() if seen == [True]}
 
 
