@@ -53,6 +53,7 @@ _HOMES = {
     "load_task": "tasks.load",
     "save_pretrained": "core.pretrained",
     "from_pretrained": "core.pretrained",
+    "kernels_library": "kernels.library",
 }
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from flyweight.core.task import Splits as Splits
     from flyweight.core.task import Task as Task
     from flyweight.deploy.evaluate import measure as measure
+    from flyweight.kernels.library import kernels_library as kernels_library
     from flyweight.learn.augment.mixup import mixed as mixed
     from flyweight.learn.distill.distilled import distilled as distilled
     from flyweight.learn.fit import Fit as Fit

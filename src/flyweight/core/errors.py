@@ -54,6 +54,10 @@ class UnknownNameError(FlyweightError):
     """A name that flyweight does not know; the message offers the nearest."""
 
 
+class KernelsError(FlyweightError):
+    """The native kernels are not there or cannot be used, or they refused a layer or a call, in their own words."""
+
+
 class MissingExtraError(FlyweightError, ImportError):
     """An optional library is not installed; the message says how to install it."""
 
