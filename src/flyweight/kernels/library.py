@@ -14,7 +14,7 @@ from flyweight.core.errors import KernelsError
 from flyweight.kernels.abi import FW_ABI, declare
 
 DOMAIN = "flyweight: options.register_custom_ops_library(flyweight.kernels_library())"
-"""The domain of the operations in ONNX files; ONNX Runtime prints it where it does not know them, so it says the mend."""
+"""The domain of the operations in files, which ONNX Runtime prints where it does not know them: it says the mend."""
 
 NAME = "libflyweight_kernels.so"
 _ENVIRONMENT = "FLYWEIGHT_LIBRARY"
