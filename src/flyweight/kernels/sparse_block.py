@@ -1,0 +1,139 @@
+"""The fused block as an operation of torch, ``torch.ops.flyweight.sparse_block``."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flyweight.core.errors import ShapeError
+from flyweight.kernels import abi
+from flyweight.kernels.checks import check_activation, check_bias, check_block, check_image, check_window, image_size
+from flyweight.kernels.depthwise import depthwise_spec
+from flyweight.kernels.layer import Layer, native
+from flyweight.kernels.matrix import check_matrix
+from flyweight.kernels.operation import operation
+from flyweight.kernels.prepared import prepared
+from flyweight.kernels.reference.sparse_block import sparse_block as twin
+from flyweight.kernels.sparse_conv import conv_spec
+
+NAME = "sparse_block"
+_POINT = (1, 1, 1, 1, 0, 0, 0, 0)
+
+
+def _size(x: Tensor, *told: Any) -> tuple[Any, ...]:
+    weight, (inputs, rows), window, residual = told[3], told[8], told[10], told[12]
+    batch, height, width = check_image(NAME, x, inputs)
+    size = (batch, rows, *image_size(NAME, height, width, weight.shape[2:], window))
+    if residual and size != tuple(x.shape):
+        raise ShapeError(
+            f"ShapeError: {NAME} is to add its input {tuple(x.shape)} to a result of {size}. Take residual=False, or a "
+            "window that keeps the size."
+        )
+    return size
+
+
+def _run(x: Tensor, *told: Any) -> Tensor:
+    tensors, (shape, blocks, window, activations, residual) = told[:8], told[8:]
+    made: Layer | None = prepared(
+        _layer if native(x, *(one for one in tensors if one is None or one.dtype is not torch.uint8)) else _checked,
+        tensors,
+        (tuple(shape), tuple(blocks), tuple(window), tuple(activations), residual),
+    )
+    size = _size(x, *told)
+    return twin(x, *told).contiguous() if made is None else made.run_image(x, None, torch.empty(size))
+
+
+def _checked(
+    expand_values: Tensor | None,
+    expand_keep: Tensor | None,
+    expand_bias: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    project_values: Tensor,
+    project_keep: Tensor,
+    project_bias: Tensor | None,
+    shape: tuple[int, ...],
+    blocks: tuple[int, ...],
+    window: tuple[int, ...],
+    activations: tuple[str, ...],
+    residual: bool,
+) -> None:
+    """Whether the description of a block holds together."""
+    inputs, rows = shape
+    channels = weight.shape[0]
+    if weight.dim() != 4 or weight.shape[1] != 1:
+        raise ShapeError(
+            f"ShapeError: {NAME} takes a depthwise weight (channels, 1, kernel_h, kernel_w), and got "
+            f"{tuple(weight.shape)}. Give a convolution of as many groups as channels."
+        )
+    if (expand_values is None) != (expand_keep is None) or (expand_values is None and channels != inputs):
+        raise ShapeError(
+            f"ShapeError: {NAME} without an expand has as many channels as inputs, and got {channels} and {inputs}. "
+            "Give both expand_values and expand_keep."
+        )
+    check_window(NAME, window)
+    for activation in activations:
+        check_activation(activation)
+    if expand_values is not None and expand_keep is not None:
+        check_block(NAME, blocks[:2])
+        check_matrix(expand_values, expand_keep, (channels, inputs), (blocks[0], blocks[1]))
+    check_block(NAME, blocks[2:])
+    check_matrix(project_values, project_keep, (rows, channels), (blocks[2], blocks[3]))
+    for one, length in ((expand_bias, channels), (bias, channels), (project_bias, rows)):
+        check_bias(NAME, one, length)
+
+
+def _layer(
+    expand_values: Tensor | None,
+    expand_keep: Tensor | None,
+    expand_bias: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    project_values: Tensor,
+    project_keep: Tensor,
+    project_bias: Tensor | None,
+    shape: tuple[int, ...],
+    blocks: tuple[int, ...],
+    window: tuple[int, ...],
+    activations: tuple[str, ...],
+    residual: bool,
+) -> Layer:
+    tensors = expand_values, expand_keep, expand_bias, weight, bias, project_values, project_keep, project_bias
+    _checked(*tensors, shape, blocks, window, activations, residual)
+    ev, ek, eb, dw, db, pv, pk, pb = held = [None if one is None else one.contiguous() for one in tensors]
+    assert dw is not None and pv is not None and pk is not None
+    inputs, rows = shape
+    expand = None
+    if ev is not None and ek is not None:
+        expand = conv_spec(ev, ek, eb, (len(dw), inputs, 1, 1), blocks[:2], _POINT, activations[0])
+    middle = depthwise_spec(dw, db, window, activations[1])
+    project = conv_spec(pv, pk, pb, (rows, len(dw), 1, 1), blocks[2:], _POINT, activations[2])
+    spec = abi.BlockSpec(
+        None if expand is None else ctypes.pointer(expand), ctypes.pointer(middle), ctypes.pointer(project), residual
+    )
+    made = Layer("block", spec)
+    del held  # they had to live until here
+    return made
+
+
+sparse_block = operation(
+    f"{NAME}(Tensor x, Tensor? expand_values, Tensor? expand_keep, Tensor? expand_bias, Tensor weight, Tensor? bias, "
+    "Tensor project_values, Tensor project_keep, Tensor? project_bias, int[] shape, int[] blocks, int[] window, "
+    "str[] activations, bool residual) -> Tensor",
+    _run,
+    twin,
+    _size,
+)
+"""expand (1×1, or None) → depthwise → project (1×1), + x if ``residual``: float32 on the CPU by the library, where what
+lies between never leaves the cache, else by its twin in ``reference/``.
+
+Called with ``x`` (batch, inputs, height, width); ``expand_values`` and ``expand_keep``
+(:func:`flyweight.kernels.matrix.pack` of its weight (channels, inputs)) and ``expand_bias``, all or some None; the
+depthwise ``weight`` (channels, 1, kernel_h, kernel_w) and ``bias`` or None; ``project_values``, ``project_keep`` and
+``project_bias`` or None; ``shape`` (inputs, rows); ``blocks``, expand's (R, 1) and project's; the depthwise ``window``
+(stride_h, stride_w, dilation_h, dilation_w, top, left, bottom, right); three ``activations``. Gradients are those of
+the twin.
+"""

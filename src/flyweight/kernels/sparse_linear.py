@@ -1,0 +1,109 @@
+"""The sparse linear layer as an operation of torch, ``torch.ops.flyweight.sparse_linear``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flyweight.core.errors import ShapeError
+from flyweight.kernels import abi
+from flyweight.kernels.checks import check_activation, check_bias, check_block, check_residual
+from flyweight.kernels.layer import Layer, floats, matrix, native
+from flyweight.kernels.matrix import check_matrix, unpack
+from flyweight.kernels.operation import operation
+from flyweight.kernels.prepared import prepared
+from flyweight.kernels.reference.sparse_linear import linear
+from flyweight.kernels.reference.sparse_linear import sparse_linear as twin
+
+NAME = "sparse_linear"
+
+
+def _size(
+    x: Tensor,
+    values: Tensor,
+    keep: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    shape: Sequence[int],
+    block: Sequence[int],
+    activation: str,
+) -> tuple[Any, ...]:
+    if x.dim() < 1 or x.shape[-1] != shape[1]:
+        raise ShapeError(
+            f"ShapeError: {NAME} takes (…, {shape[1]}), and got {tuple(x.shape)}. Give the features that its weight "
+            "was made for."
+        )
+    size = (*x.shape[:-1], shape[0])
+    check_residual(NAME, residual, size)
+    return size
+
+
+def _run(
+    x: Tensor,
+    values: Tensor,
+    keep: Tensor,
+    bias: Tensor | None,
+    residual: Tensor | None,
+    shape: Sequence[int],
+    block: Sequence[int],
+    activation: str,
+) -> Tensor:
+    made: Layer | Tensor = prepared(
+        _layer if native(x, values, bias, residual) else _weight,
+        (values, keep, bias),
+        (tuple(shape), tuple(block), activation),
+    )
+    size = _size(x, values, keep, bias, residual, shape, block, activation)
+    if isinstance(made, Tensor):
+        return linear(x, made, bias, residual, activation).contiguous()
+    return made.run_tokens(x, residual, torch.empty(size))
+
+
+def _weight(
+    values: Tensor,
+    keep: Tensor,
+    bias: Tensor | None,
+    shape: tuple[int, ...],
+    block: tuple[int, ...],
+    activation: str,
+) -> Tensor:
+    """The dense weight of a linear layer whose description holds together."""
+    check_block(NAME, block)
+    check_activation(activation)
+    check_bias(NAME, bias, shape[0])
+    check_matrix(values, keep, shape, (block[0], block[1]))
+    return unpack(values, keep, shape, (block[0], block[1]))
+
+
+def _layer(
+    values: Tensor,
+    keep: Tensor,
+    bias: Tensor | None,
+    shape: tuple[int, ...],
+    block: tuple[int, ...],
+    activation: str,
+) -> Layer:
+    check_bias(NAME, bias, shape[0])
+    values, keep = values.contiguous(), keep.contiguous()
+    bias = None if bias is None else bias.contiguous()
+    spec = abi.LinearSpec(matrix(values, keep, shape, block), floats(bias), check_activation(activation))
+    return Layer("linear", spec)
+
+
+sparse_linear = operation(
+    f"{NAME}(Tensor x, Tensor values, Tensor keep, Tensor? bias, Tensor? residual, int[] shape, int[] block, "
+    "str activation) -> Tensor",
+    _run,
+    twin,
+    _size,
+)
+"""y = activation(x·Wᵀ + bias + residual), float32 on the CPU by the library, else by its twin in ``reference/``.
+
+Called with ``x`` (…, inputs), ``values`` and ``keep`` (:func:`flyweight.kernels.matrix.pack` of the weight), ``bias``
+(rows) or None, ``residual`` of the result's shape or None, the weight's ``shape`` (rows, inputs), the ``block`` (R, 1)
+with R in 1, 2, 4, 8, 16, and the ``activation`` ("", "Relu", "Relu6", "HardSwish" or "Gelu"). Gradients are those of
+the twin.
+"""
