@@ -12,10 +12,11 @@ class Artifact:
 
     ``path`` is the file; ``format`` says what it is (``"onnx"``); ``bits`` is the width of the stored weights
     (the widest that holds at least half of them); ``notes`` are remarks of the exporter, such as operations left in
-    float.
+    float; ``needs`` tells what opening it takes beside its runtime, such as the library of the sparse kernels.
     """
 
     path: Path
     format: str = "onnx"
     bits: int = 32
     notes: tuple[str, ...] = field(default=())
+    needs: tuple[str, ...] = field(default=())

@@ -28,6 +28,14 @@ class Left:
     zeros: int = 0
     elements: int = 0
 
+    def add(self, other: Left) -> None:
+        """Counts what another pass did as well."""
+        self.weights += other.weights
+        self.blocks |= other.blocks
+        self.left += other.left
+        self.zeros += other.zeros
+        self.elements += other.elements
+
 
 def bitmap(proto: Any, blocks: Iterable[tuple[int, int]] = (), widths: Mapping[int, str] | None = None) -> Left:
     """Stores each initializer of many zeros, in ``proto``, as the tiles that are not zero and where they stand.
@@ -36,8 +44,8 @@ def bitmap(proto: Any, blocks: Iterable[tuple[int, int]] = (), widths: Mapping[i
     the tiles with a number in them and one bit a tile. Plain operations make the weight of the two; the runtime carries
     them out once, when it opens the file (for which it takes time, and memory for what lies between), and after that
     the weight is a constant like any other. Where most of the bitmap's own bytes are zero, they are stored in the same
-    way. What gets no smaller stays: the file never grows. ``widths`` are those of
-    :func:`~flyweight.deploy.export.pack.pack`, which comes after.
+    way. What gets no smaller stays, and so does what an operation of ours reads: the file never grows. ``widths`` are
+    those of :func:`~flyweight.deploy.export.pack.pack`, which comes after.
     """
     from onnx import TensorProto, numpy_helper
 
@@ -46,8 +54,9 @@ def bitmap(proto: Any, blocks: Iterable[tuple[int, int]] = (), widths: Mapping[i
     turned = {(columns, rows): (rows, columns) for rows, columns in blocks}
     sizes = {(1, 1), *turned, *turned.values()}
     told, writer = Left(), _Writer(proto.graph)
+    ours = {name for node in proto.graph.node if node.domain for name in node.input}
     for tensor in list(proto.graph.initializer):
-        if tensor.data_type not in kinds or len(tensor.dims) < 2 or not all(tensor.dims):
+        if tensor.data_type not in kinds or len(tensor.dims) < 2 or not all(tensor.dims) or tensor.name in ours:
             continue
         weight = numpy_helper.to_array(tensor)
         codes = _CODES.search(tensor.name)

@@ -27,6 +27,7 @@ from flyweight.deploy.export.lower import Lowered, lower_
 from flyweight.deploy.export.pack import pack
 from flyweight.deploy.export.rewrite import rewrite
 from flyweight.deploy.export.slim import slim
+from flyweight.deploy.export.sparse.sparse import check_kernels, sparse
 
 OPSET = 18
 """The oldest that has all we write, so that the most runtimes read it; see ``_SINCE`` for what asks for more."""
@@ -35,13 +36,19 @@ _NARROW = {2: "INT2", 3: "INT4", 4: "INT4"}
 _SINCE = {"INT4": 21, "groups": 21, "INT2": 25}
 
 
-def export_onnx(model: nn.Module, task: Task, path: Path | str) -> Artifact:
+def export_onnx(model: nn.Module, task: Task, path: Path | str, kernels: str = "none") -> Artifact:
     """Writes ``model`` to ``path`` as one ONNX file whose first dimension is any number of examples.
 
     Batch-norm is folded into the layer before it. The node that yields a module's output is named after that
-    module (``features.0``), others have no name. The file is written atomically. Raises :class:`ExportError`, naming
-    the operation and the module, where the model cannot be exported.
+    module (``features.0``), others have no name. The file is written atomically. ``kernels`` says which layers run on
+    the sparse kernels: ``"none"``, for a file that opens anywhere; ``"auto"``, those of many zeros that proved faster
+    so on this machine (see :func:`~flyweight.deploy.export.sparse.sparse.sparse`); ``"all"``, every layer that can. A
+    file with such layers says in ``needs`` what opening it takes.
+
+    Raises :class:`ExportError`, naming the operation and the module, where the model cannot be exported, and
+    :class:`UnknownNameError` for other ``kernels``.
     """
+    check_kernels(kernels)
     path = Path(path)
     owned = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     example = tuple(_several(t.detach().cpu()) for t in task.example)
@@ -51,13 +58,16 @@ def export_onnx(model: nn.Module, task: Task, path: Path | str) -> Artifact:
     proto = _convert(owned, example, opset)
     rewrite(proto, integers=told.activations)
     keep_float(proto)
+    ours = sparse(proto, example, kernels)
     left = bitmap(proto, told.blocks, widths)
+    left.add(ours.left)
     pack(proto, widths)
     slim(proto)
     _sign(proto)
     with atomic_path(path) as temporary:
         temporary.write_bytes(proto.SerializeToString())
-    return Artifact(path=path, format="onnx", bits=told.bits, notes=(*_notes(told, widths), *_zeros(told, left)))
+    notes = (*_notes(told, widths), *_zeros(told, left), *ours.notes)
+    return Artifact(path=path, format="onnx", bits=told.bits, notes=notes, needs=ours.needs)
 
 
 def _notes(told: Lowered, widths: dict[int, str]) -> tuple[str, ...]:

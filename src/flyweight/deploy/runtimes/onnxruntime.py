@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flyweight.core.errors import ArtifactError, MissingExtraError, ShapeError
+from flyweight.deploy.runtimes.domains import domains
+from flyweight.kernels.library import DOMAIN, kernels_library, why_not
 from flyweight.measure.session import Port
 
 if TYPE_CHECKING:
@@ -56,7 +58,11 @@ class OnnxRuntimeSession:
 
 
 def open_session(path: Path | str, threads: int = 1) -> OnnxRuntimeSession:
-    """Opens an ``.onnx`` file; raises :class:`ArtifactError` where it is missing, damaged, or of unknown operations."""
+    """Opens an ``.onnx`` file; one with operations of ours, with the library of the sparse kernels.
+
+    Raises :class:`ArtifactError` where it is missing, damaged, of unknown operations, or needs the library of the
+    kernels and there is none.
+    """
     return OnnxRuntimeSession(Path(path), threads)
 
 
@@ -82,6 +88,8 @@ def _open(path: Path, threads: int, profile: str | None = None) -> Any:
     options.log_severity_level = _ERRORS_ONLY
     # A product with weights of few bits would round its float operand to int8, unasked: 0.5 % off. 1: float32.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    if DOMAIN in domains(path):
+        _register(options, path)
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = profile
@@ -92,6 +100,21 @@ def _open(path: Path, threads: int, profile: str | None = None) -> Any:
             f"ArtifactError: ONNX Runtime {loaded.__version__} cannot open {path} ({path.stat().st_size} bytes): "
             f"{str(error).splitlines()[0][:300]}. Is it a whole .onnx file? Export it again, at opset 21 or lower."
         ) from error
+
+
+def _register(options: Any, path: Path) -> None:
+    """Has ``options`` know the operations of ours that ``path`` asks for."""
+    reason = why_not()
+    if reason is None:
+        try:
+            options.register_custom_ops_library(kernels_library())
+        except Exception as error:  # as above
+            reason = f"ONNX Runtime cannot take them in ({str(error).splitlines()[0][:200]})"
+    if reason is not None:
+        raise ArtifactError(
+            f"ArtifactError: {path} runs on flyweight's sparse kernels, which are not used here: {reason}. Or take the "
+            'plain file of the same model: the one beside it (.plain.onnx), or export_onnx(…, kernels="none").'
+        )
 
 
 def _by_op(events: Iterable[Mapping[str, Any]]) -> dict[str, float]:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flyweight.core.errors import ArtifactError, MissingExtraError
+from flyweight.deploy.runtimes.domains import domains
 from flyweight.deploy.runtimes.onnxruntime import misfit
+from flyweight.kernels.library import DOMAIN
 from flyweight.measure.session import Port
 
 if TYPE_CHECKING:
@@ -80,6 +82,12 @@ def _open(path: Path, threads: int, more: dict[str, Any] | None = None) -> Any:
         raise ArtifactError(f"ArtifactError: cannot open {path} with threads={threads}. Give 1 or more.")
     if not path.is_file():
         raise ArtifactError(f"ArtifactError: there is no file {path}. Give the path of an .onnx file.")
+    if DOMAIN in domains(path):
+        raise ArtifactError(
+            f"ArtifactError: {path} runs on flyweight's sparse kernels, which ONNX Runtime alone can take in. Open it "
+            "with runtime='onnxruntime', or take the plain file of the same model: the one beside it (.plain.onnx), "
+            'or export_onnx(…, kernels="none").'
+        )
     loaded = library()
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",

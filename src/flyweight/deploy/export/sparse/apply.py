@@ -1,0 +1,42 @@
+"""Putting operations of ours in the place of the layers that they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flyweight.deploy.export.sparse.change import Change
+from flyweight.kernels.library import DOMAIN
+
+VERSION = 1
+"""Of the domain of our operations."""
+
+
+def apply(proto: Any, changes: Sequence[Change]) -> None:
+    """Puts each of ``changes``, found in ``proto``, in the place of its last node; constants that nobody reads any more
+    go."""
+    graph = proto.graph
+    nodes = list(graph.node)
+    made = {id(change.nodes[-1]): change.made for change in changes}
+    gone = {id(node) for change in changes for node in change.nodes}
+    written = [made.get(id(node), node) for node in nodes if id(node) in made or id(node) not in gone]
+    copies = [type(node).FromString(node.SerializeToString()) for node in written]
+    del graph.node[:]
+    graph.node.extend(copies)
+    known = {tensor.name for tensor in graph.initializer}
+    tensors = {tensor.name: tensor for change in changes for tensor in change.tensors}
+    graph.initializer.extend(tensor for name, tensor in tensors.items() if name not in known)
+    read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    for tensor in list(graph.initializer):
+        if tensor.name not in read:
+            graph.initializer.remove(tensor)
+    if changes:
+        declare(proto)
+
+
+def declare(proto: Any) -> None:
+    """Says in ``proto`` that it has operations of ours."""
+    from onnx import helper
+
+    if all(entry.domain != DOMAIN for entry in proto.opset_import):
+        proto.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
