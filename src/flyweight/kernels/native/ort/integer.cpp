@@ -1,0 +1,184 @@
+// QSparseConv and QDepthwise: integer images in c4. Pack4 and Unpack4: the way there and back.
+#include "ort/operations.h"
+#include "ort/weights.h"
+
+namespace flyweight::ort {
+namespace {
+
+constexpr int64_t kMostRows = int64_t{1} << 31;
+
+struct Zeros {
+  uint8_t x_zero, y_zero, y_low, y_high;
+};
+
+Zeros ZerosOf(const Node &node) {
+  const auto byte = [&](const char *name) { return static_cast<uint8_t>(node.Integer(name, 0, 255)); };
+  return {byte("x_zero"), byte("y_zero"), byte("y_low"), byte("y_high")};
+}
+
+const float *ScaleOf(const Node &node, size_t input, int64_t rows) {
+  const float *scale = VectorOf(node, input, rows, "scale");
+  if (!scale) throw Failure{"its input 'scale' is missing. Export the file again.", kInvalidGraph};
+  return scale;
+}
+
+void RunIntegers(Call &call, const Layer &layer, int64_t channels) {
+  Tensor x;
+  call.Read(0, &x);
+  CheckImage4(x, channels);
+  int64_t size[3];
+  Check(fw_output_size(layer.get(), x.shape[2], x.shape[3], size));
+  const int64_t shape[5] = {x.shape[0], (size[0] + 3) / 4, size[1], size[2], 4};
+  uint8_t *y = call.Output<uint8_t>(shape, 5);
+  if (!shape[0]) return;
+  Check(fw_qimage_run(layer.get(), call.pool(), x.shape[0], x.shape[2], x.shape[3], x.As<uint8_t>(), y));
+}
+
+void InferIntegers(const Shapes &shapes, int64_t rows, const std::vector<int64_t> &kernel) {
+  const Shape x = shapes.Input(0);
+  if (x.size() != 5) return;
+  const Size groups{rows < 1 ? -1 : (rows + 3) / 4, ""};
+  shapes.Output(0, kUint8,
+                {x[0], groups, Windowed(shapes, x[2], 0, kernel), Windowed(shapes, x[3], 1, kernel), {4, ""}});
+}
+
+class QSparseConv {
+ public:
+  static constexpr const char *kName = "QSparseConv";
+  static constexpr const char *kInputs[] = {"x", "values", "keep", "bias", "scale"};
+  static constexpr Type kInputTypes[] = {kUint8, kInt8, kUint8, kInt32, kFloat};
+  static constexpr size_t kNeeded = 3;
+  static constexpr Type kOut = kUint8;
+
+  explicit QSparseConv(const Node &node) : channels_(node.Integer("inputs", 1, kMostRows)) {
+    const int64_t rows = node.Integer("rows", 1, kMostRows);
+    const Zeros zeros = ZerosOf(node);
+    fw_qconv_spec spec{};
+    spec.window = WindowOf(node);
+    spec.weight = MatrixOf(node, 1, kInt8, "block", rows, channels_,
+                            static_cast<int64_t>(spec.window.kernel_h) * spec.window.kernel_w);
+    spec.bias = IntegersOf(node, 3, rows, "bias");
+    spec.scale = ScaleOf(node, 4, rows);
+    spec.x_zero = zeros.x_zero;
+    spec.y_zero = zeros.y_zero;
+    spec.y_low = zeros.y_low;
+    spec.y_high = zeros.y_high;
+    Check(fw_qconv_create(&spec, layer_.out()));
+  }
+
+  void Run(Call &call) const { RunIntegers(call, layer_, channels_); }
+
+  static void Infer(const Shapes &shapes) {
+    InferIntegers(shapes, shapes.Integer("rows"), shapes.Integers("kernel_shape"));
+  }
+
+ private:
+  int64_t channels_;
+  Layer layer_;
+};
+
+class QDepthwise {
+ public:
+  static constexpr const char *kName = "QDepthwise";
+  static constexpr const char *kInputs[] = {"x", "weight", "bias", "scale"};
+  static constexpr Type kInputTypes[] = {kUint8, kInt8, kInt32, kFloat};
+  static constexpr size_t kNeeded = 2;
+  static constexpr Type kOut = kUint8;
+
+  explicit QDepthwise(const Node &node) {
+    const Constant weight = DepthwiseWeight(node, 1, kInt8);
+    const Zeros zeros = ZerosOf(node);
+    fw_qdepthwise_spec spec{};
+    spec.channels = channels_ = weight.shape[0];
+    spec.window = WindowOf(node, weight.shape[2], weight.shape[3]);
+    spec.weight = weight.As<int8_t>();
+    spec.bias = IntegersOf(node, 2, channels_, "bias");
+    spec.scale = ScaleOf(node, 3, channels_);
+    spec.x_zero = zeros.x_zero;
+    spec.y_zero = zeros.y_zero;
+    spec.y_low = zeros.y_low;
+    spec.y_high = zeros.y_high;
+    Check(fw_qdepthwise_create(&spec, layer_.out()));
+  }
+
+  void Run(Call &call) const { RunIntegers(call, layer_, channels_); }
+
+  static void Infer(const Shapes &shapes) {
+    const Shape weight = shapes.Input(1);
+    if (weight.size() != 4) return;
+    InferIntegers(shapes, weight[0].value, {weight[2].value, weight[3].value});
+  }
+
+ private:
+  int64_t channels_;
+  Layer layer_;
+};
+
+class Pack4 {
+ public:
+  static constexpr const char *kName = "Pack4";
+  static constexpr const char *kInputs[] = {"x"};
+  static constexpr Type kInputTypes[] = {kUint8};
+  static constexpr size_t kNeeded = 1;
+  static constexpr Type kOut = kUint8;
+
+  explicit Pack4(const Node &) {}
+
+  void Run(Call &call) const {
+    Tensor x;
+    call.Read(0, &x);
+    if (x.rank != 4) throw Failure{"its x is " + x.Text() + " and has to be [batch, channels, height, width]"};
+    const int64_t shape[5] = {x.shape[0], (x.shape[1] + 3) / 4, x.shape[2], x.shape[3], 4};
+    uint8_t *y = call.Output<uint8_t>(shape, 5);
+    const int64_t plane = shape[2] * shape[3];
+    if (!shape[0] || !shape[1] || !plane) return;
+    Check(fw_pack4(call.pool(), shape[0], x.shape[1], plane, x.As<uint8_t>(), y));
+  }
+
+  static void Infer(const Shapes &shapes) {
+    const Shape x = shapes.Input(0);
+    if (x.size() != 4) return;
+    const Size groups{x[1].value < 0 ? -1 : (x[1].value + 3) / 4, ""};
+    shapes.Output(0, kUint8, {x[0], groups, x[2], x[3], {4, ""}});
+  }
+};
+
+class Unpack4 {
+ public:
+  static constexpr const char *kName = "Unpack4";
+  static constexpr const char *kInputs[] = {"x"};
+  static constexpr Type kInputTypes[] = {kUint8};
+  static constexpr size_t kNeeded = 1;
+  static constexpr Type kOut = kUint8;
+
+  explicit Unpack4(const Node &node) : channels_(node.Integer("channels", 1, kMostRows)) {}
+
+  void Run(Call &call) const {
+    Tensor x;
+    call.Read(0, &x);
+    CheckImage4(x, channels_);
+    const int64_t shape[4] = {x.shape[0], channels_, x.shape[2], x.shape[3]};
+    uint8_t *y = call.Output<uint8_t>(shape, 4);
+    const int64_t plane = shape[2] * shape[3];
+    if (!shape[0] || !plane) return;
+    Check(fw_unpack4(call.pool(), shape[0], channels_, plane, x.As<uint8_t>(), y));
+  }
+
+  static void Infer(const Shapes &shapes) {
+    const Shape x = shapes.Input(0);
+    if (x.size() != 5) return;
+    shapes.Output(0, kUint8, {x[0], {shapes.Integer("channels"), ""}, x[2], x[3]});
+  }
+
+ private:
+  int64_t channels_;
+};
+
+}  // namespace
+
+const OrtCustomOp *QSparseConvOp() { return Operation<QSparseConv>::Table(); }
+const OrtCustomOp *QDepthwiseOp() { return Operation<QDepthwise>::Table(); }
+const OrtCustomOp *Pack4Op() { return Operation<Pack4>::Table(); }
+const OrtCustomOp *Unpack4Op() { return Operation<Unpack4>::Table(); }
+
+}  // namespace flyweight::ort
