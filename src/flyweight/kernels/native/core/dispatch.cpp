@@ -27,12 +27,20 @@ Processor Ask() {
 #if defined(__x86_64__)
   // libgcc's own test looks at what the operating system saves (XGETBV), not at the processor's bits alone.
   __builtin_cpu_init();
+#if FLYWEIGHT_AVX2
   found.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+#if FLYWEIGHT_AVX512
   found.avx512 = found.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+#endif
+#if FLYWEIGHT_AVX512VNNI
   found.vnni512 = found.avx512 && __builtin_cpu_supports("avx512vnni");
+#endif
+#if FLYWEIGHT_AVXVNNI
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (found.avx2 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) found.vnni256 = (a >> 4 & 1) != 0;
+#endif
 #endif
   return found;
 }
@@ -60,6 +68,8 @@ Choice Choose() {
            Name(wanted), Name(best));
     best = wanted;
   }
+  const char *vnni = std::getenv("FLYWEIGHT_VNNI");
+  if (vnni != nullptr && std::strcmp(vnni, "0") == 0) return {best, false};  // for tests of what does without
   return {best, best == Isa::kAvx512 ? has.vnni512 : best == Isa::kAvx2 && has.vnni256};
 }
 
@@ -76,19 +86,18 @@ Isa ActiveIsa() { return Chosen().isa; }
 bool ActiveVnni() { return Chosen().vnni; }
 
 const SpmmKernels &Spmm() {
-#if defined(__x86_64__)
   switch (ActiveIsa()) {
+#if FLYWEIGHT_AVX512
     case Isa::kAvx512:
       return avx512::kSpmm;
+#endif
+#if FLYWEIGHT_AVX2
     case Isa::kAvx2:
       return avx2::kSpmm;
-    default:
-      break;
-  }
-#else
-  ActiveIsa();
 #endif
-  return portable::kSpmm;
+    default:
+      return portable::kSpmm;
+  }
 }
 
 }  // namespace flyweight

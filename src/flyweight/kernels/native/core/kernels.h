@@ -68,10 +68,10 @@ struct SpmmKernels {
   SpmmKernel (*spmm)(int block_rows, int vectors, bool padded);
   GemvKernel (*gemv)(int block_rows);
 
-  // panel[r][0, width) = x[r][0, columns), then zeros, for `count` rows. width is a multiple of lanes.
-  void (*pack_rows)(const float *x, int64_t x_ld, int64_t count, int64_t columns, float *panel, int64_t width);
-  // panel[i][t] = x[t][i], zeros where t >= tokens. width is a multiple of lanes.
-  void (*pack_tokens)(const float *x, int64_t x_ld, int64_t inputs, int64_t tokens, float *panel, int64_t width);
+  // panel[r] = x[r][0, columns), then zeros to the end of the last vector, for `count` rows.
+  void (*pack_rows)(const float *x, int64_t x_ld, int64_t count, int64_t columns, float *panel, int64_t panel_ld);
+  // panel[i][t] = x[t][i] for t < tokens, then zeros to the end of the last vector, for `inputs` rows of the panel.
+  void (*pack_tokens)(const float *x, int64_t x_ld, int64_t inputs, int64_t tokens, float *panel, int64_t panel_ld);
   // y[t][r] = act(tile[r][t] + residual[t][r]) for r < rows, t < tokens; tile has rows rounded up to lanes readable.
   void (*store_tokens)(const float *tile, int64_t tile_ld, int64_t rows, int64_t tokens, const float *residual,
                        int64_t residual_ld, float *y, int64_t y_ld, int32_t activation);

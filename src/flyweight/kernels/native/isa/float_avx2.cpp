@@ -1,0 +1,16 @@
+// The float loops of SpMM for avx2.
+#include "core/kernels.h"
+#include "flyweight_kernels.h"
+#include "isa/vector_avx2.inl"
+#include "isa/activation.inl"
+#include "isa/spmm.inl"
+#include "isa/gemv.inl"
+#include "isa/pack.inl"
+
+namespace flyweight {
+namespace avx2 {
+
+extern const SpmmKernels kSpmm = {Vec::kLanes, FindSpmm, FindGemv, PackRows, PackTokens, StoreTokens, TakeEvery};
+
+}  // namespace avx2
+}  // namespace flyweight

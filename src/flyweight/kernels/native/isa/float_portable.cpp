@@ -1,0 +1,16 @@
+// The float loops of SpMM for portable.
+#include "core/kernels.h"
+#include "flyweight_kernels.h"
+#include "isa/vector_portable.inl"
+#include "isa/activation.inl"
+#include "isa/spmm.inl"
+#include "isa/gemv.inl"
+#include "isa/pack.inl"
+
+namespace flyweight {
+namespace portable {
+
+extern const SpmmKernels kSpmm = {Vec::kLanes, FindSpmm, FindGemv, PackRows, PackTokens, StoreTokens, TakeEvery};
+
+}  // namespace portable
+}  // namespace flyweight
