@@ -1,0 +1,86 @@
+"""The one table of ``sparse_speed.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_HEAD = (
+    "what",
+    "weights",
+    "threads",
+    "time",
+    "× best dense",
+    "quartiles",
+    "best dense",
+    "its time",
+    "of peak",
+    "remark",
+)
+
+
+def table(found: dict[str, Any]) -> str:
+    """Networks, then layers; under it the machine's figures, and who was absent."""
+    lines = [_HEAD, *(_network(r) for r in found["networks"]), *(_layer(r) for r in found["layers"])]
+    widths = [max(len(str(line[i])) for line in lines) for i in range(len(_HEAD))]
+    text = [
+        "  ".join(str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    ]
+    return "\n".join([*text, "", *_machine(found)])
+
+
+def _network(row: dict[str, Any]) -> Sequence[str]:
+    kind = "int8" if row.get("int8") else "fp32"
+    ms = row["latency_ms"]
+    what = row["model"]
+    weights = f"{row['block']} {row['sparsity']:.0%} {kind}" if row["group"] == "sparse" else f"dense: {row['what']}"
+    if ms is None:
+        return (what, weights, str(row["threads"]), "-", "", "", "", "", "", row["why"])
+    remark = "" if kind == "fp32" else f"{row['ratio_best_dense_fp32'] or 0:.2f} × best fp32"
+    remark = row.get("why") or remark
+    return (
+        *(what, weights, str(row["threads"]), f"{ms:.2f} ms"),
+        *_ratio(row[f"ratio_best_dense_{kind}"], row.get(f"ratio_best_dense_{kind}_quartiles")),
+        row[f"best_dense_{kind}"] or "",
+        _ms(row.get(f"best_dense_{kind}_ms")),
+        "",
+        remark,
+    )
+
+
+def _layer(row: dict[str, Any]) -> Sequence[str]:
+    what, weights = row["layer"], f"{row['block']} {row['sparsity']:.0%} {'int8' if row['int8'] else 'fp32'}"
+    if row["latency_us"] is None:
+        return (what, weights, str(row["threads"]), "-", "", "", "", "", "", row["why"])
+    best = row.get("best_dense")
+    return (
+        *(what, weights, str(row["threads"]), f"{row['latency_us']:.1f} us"),
+        *_ratio(row["ratio"], row.get("quartiles")),
+        best or "",
+        f"{row['dense_us'][best]:.1f} us" if best else "",
+        f"{row['share_of_peak']:.0%}" if row["share_of_peak"] else "",
+        "" if row.get("equal", True) else "not equal to the integer reference",
+    )
+
+
+def _ratio(ratio: float | None, quartiles: Sequence[float] | None) -> tuple[str, str]:
+    if ratio is None or quartiles is None:
+        return "", ""
+    return f"{ratio:.2f}", f"{quartiles[0]:.2f}-{quartiles[1]:.2f}"
+
+
+def _ms(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f} ms"
+
+
+def _machine(found: dict[str, Any]) -> list[str]:
+    machine = found["machine"]
+    reads = ", ".join(f"{name} {gbytes:.0f}" for name, gbytes in machine["read_gbytes"].items())
+    lines = [
+        f"path {found['path']}{', all runtimes capped to AVX2' if found['capped_to_avx2'] else ''}; one thread at most: "
+        f"{machine['peak_gflops']:.0f} GFLOP/s, int8 {machine['peak_int8_gops']:.0f} GOP/s; reading GB/s: {reads}",
+        f"medians of {found['rounds']} rounds of {found['turn_ms']:g} ms, in turns; ratios are medians of the rounds' own; "
+        f"layers' dense times are without the runtime's empty call",
+        ", ".join(sorted(set(found["runtimes"].values()))),
+    ]
+    return lines + [f"{name} is left out: {why}" for name, why in found["absent"].items()]
