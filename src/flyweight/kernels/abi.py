@@ -109,6 +109,21 @@ class QDepthwiseSpec(Structure):
     _fields_ = (("channels", c_int64), ("window", Window), ("weight", POINTER(c_int8)), *_REQUANTIZE)
 
 
+class QMaxPoolSpec(Structure):
+    """``fw_qmaxpool_spec``."""
+
+    _fields_ = (("channels", c_int64), ("window", Window))
+
+
+class QAddSpec(Structure):
+    """``fw_qadd_spec``."""
+
+    _fields_ = (
+        *((name, c_float) for name in ("a_scale", "b_scale", "y_scale")),
+        *((name, c_uint8) for name in ("a_zero", "b_zero", "y_zero", "y_low", "y_high")),
+    )
+
+
 _LAYER = c_void_p
 _SIZES = (c_int64, c_int64, c_int64)
 _BYTES = (POINTER(Pool), *_SIZES, c_void_p, c_void_p)
@@ -127,11 +142,13 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "fw_block_create": (c_int, (POINTER(BlockSpec), POINTER(_LAYER))),
     "fw_qconv_create": (c_int, (POINTER(QConvSpec), POINTER(_LAYER))),
     "fw_qdepthwise_create": (c_int, (POINTER(QDepthwiseSpec), POINTER(_LAYER))),
+    "fw_qmaxpool_create": (c_int, (POINTER(QMaxPoolSpec), POINTER(_LAYER))),
     "fw_layer_free": (None, (_LAYER,)),
     "fw_output_size": (c_int, (_LAYER, c_int64, c_int64, POINTER(c_int64))),
     "fw_image_run": (c_int, (_LAYER, POINTER(Pool), *_SIZES, c_void_p, c_void_p, c_void_p)),
     "fw_linear_run": (c_int, (_LAYER, POINTER(Pool), c_int64, c_void_p, c_void_p, c_void_p)),
     "fw_qimage_run": (c_int, (_LAYER, POINTER(Pool), *_SIZES, c_void_p, c_void_p)),
+    "fw_qadd_run": (c_int, (POINTER(Pool), POINTER(QAddSpec), c_int64, c_void_p, c_void_p, c_void_p)),
     "fw_pack4": (c_int, _BYTES),
     "fw_unpack4": (c_int, _BYTES),
     "fw_tiles_file": (c_int, (c_char_p,)),

@@ -112,6 +112,20 @@ typedef struct fw_qdepthwise_spec {
   uint8_t x_zero, y_zero, y_low, y_high;
 } fw_qdepthwise_spec;
 
+/* The largest of each window, of which the border is no part. */
+typedef struct fw_qmaxpool_spec {
+  int64_t channels;
+  fw_window window;
+} fw_qmaxpool_spec;
+
+/* y = clamp(round_half_to_even(shift + a * (a_scale / y_scale) + b * (b_scale / y_scale)), y_low, y_high) with shift =
+ * y_zero - (a_zero * (a_scale / y_scale) + b_zero * (b_scale / y_scale)), in float32 in this order, as ONNX Runtime's
+ * QLinearAdd computes it. */
+typedef struct fw_qadd_spec {
+  float a_scale, b_scale, y_scale;
+  uint8_t a_zero, b_zero, y_zero, y_low, y_high;
+} fw_qadd_spec;
+
 FW_EXPORT int fw_abi(void);
 FW_EXPORT const char *fw_error(void);
 /* "avx512", "avx2" or "portable": the best that this processor has, or what FLYWEIGHT_KERNELS asks for. */
@@ -127,6 +141,7 @@ FW_EXPORT int fw_depthwise_create(const fw_depthwise_spec *spec, fw_layer **out)
 FW_EXPORT int fw_block_create(const fw_block_spec *spec, fw_layer **out);
 FW_EXPORT int fw_qconv_create(const fw_qconv_spec *spec, fw_layer **out);
 FW_EXPORT int fw_qdepthwise_create(const fw_qdepthwise_spec *spec, fw_layer **out);
+FW_EXPORT int fw_qmaxpool_create(const fw_qmaxpool_spec *spec, fw_layer **out);
 FW_EXPORT void fw_layer_free(fw_layer *layer);
 
 /* Rows, height and width of what a layer makes of an image of (height, width); an error where it would be empty. */
@@ -140,6 +155,9 @@ FW_EXPORT int fw_linear_run(const fw_layer *layer, const fw_pool *pool, int64_t 
 /* Of the integer layers, c4 to c4. */
 FW_EXPORT int fw_qimage_run(const fw_layer *layer, const fw_pool *pool, int64_t batch, int64_t height, int64_t width,
                             const uint8_t *x, uint8_t *y);
+/* Of any layout, for each byte stands alone; y may be a or b. */
+FW_EXPORT int fw_qadd_run(const fw_pool *pool, const fw_qadd_spec *spec, int64_t count, const uint8_t *a,
+                          const uint8_t *b, uint8_t *y);
 /* (batch, channels, height, width) to c4 and back. */
 FW_EXPORT int fw_pack4(const fw_pool *pool, int64_t batch, int64_t channels, int64_t plane, const uint8_t *x, uint8_t *y);
 FW_EXPORT int fw_unpack4(const fw_pool *pool, int64_t batch, int64_t channels, int64_t plane, const uint8_t *x,

@@ -1,0 +1,96 @@
+// Bytes without a layer: to c4 and back, and the sum of two images.
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "core/pool.h"
+#include "core/sparse_matrix.h"
+#include "int8/loops.h"
+
+namespace flyweight::int8 {
+namespace {
+
+using ll = long long;
+
+void CheckPool(const fw_pool *pool) {
+  if (pool != nullptr && (pool->threads < 1 || pool->run == nullptr))
+    Fail("got a pool of %d threads%s. Give at least one thread and a run function, or NULL for the library's own.",
+         pool->threads, pool->run == nullptr ? " without a run function" : "");
+}
+
+// Groups of four channels in all images; 0 where there is nothing to do.
+int64_t CheckPlanes(const fw_pool *pool, int64_t batch, int64_t channels, int64_t plane, const void *x, const void *y) {
+  CheckPool(pool);
+  if (batch < 0 || channels < 1 || plane < 1)
+    Fail("got a batch of %lld images of %lld channels of %lld pixels. Give sizes of 1 or more.", ll{batch}, ll{channels},
+         ll{plane});
+  const int64_t groups = Product(batch, channels / 4 + (channels % 4 != 0), "the image");
+  Product(Product(groups, 4, "the image"), plane, "the image");
+  if (groups > 0 && (x == nullptr || y == nullptr)) Fail("got NULL for %s.", x == nullptr ? "x" : "y");
+  return groups;
+}
+
+constexpr int64_t kRun = 1 << 14;  // bytes that a thread adds at a time
+
+}  // namespace
+}  // namespace flyweight::int8
+
+extern "C" {
+
+int fw_pack4(const fw_pool *pool, int64_t batch, int64_t channels, int64_t plane, const uint8_t *x, uint8_t *y) {
+  return flyweight::Guard("fw_pack4", [&] {
+    const int64_t groups = flyweight::int8::CheckPlanes(pool, batch, channels, plane, x, y);
+    const int64_t each = (channels + 3) / 4;
+    const flyweight::int8::Table &table = flyweight::int8::ActiveTable();
+    flyweight::ParallelFor(pool, groups, [&](int64_t i) {
+      const int64_t channel = i % each * 4;
+      const uint8_t *from[4];
+      // The last group's missing channels repeat its first: they may hold anything.
+      for (int64_t k = 0; k < 4; ++k)
+        from[k] = x + (i / each * channels + (channel + k < channels ? channel + k : channel)) * plane;
+      table.pack(from, y + 4 * plane * i, plane);
+    });
+  });
+}
+
+int fw_unpack4(const fw_pool *pool, int64_t batch, int64_t channels, int64_t plane, const uint8_t *x, uint8_t *y) {
+  return flyweight::Guard("fw_unpack4", [&] {
+    const int64_t groups = flyweight::int8::CheckPlanes(pool, batch, channels, plane, x, y);
+    const int64_t each = (channels + 3) / 4;
+    const flyweight::int8::Table &table = flyweight::int8::ActiveTable();
+    flyweight::ParallelFor(pool, groups, [&](int64_t i) {
+      const int64_t channel = i % each * 4;
+      uint8_t *to[4];
+      for (int64_t k = 0; k < 4; ++k)
+        to[k] = channel + k < channels ? y + (i / each * channels + channel + k) * plane : nullptr;
+      table.unpack(x + 4 * plane * i, to, plane);
+    });
+  });
+}
+
+int fw_qadd_run(const fw_pool *pool, const fw_qadd_spec *spec, int64_t count, const uint8_t *a, const uint8_t *b,
+                uint8_t *y) {
+  using flyweight::Fail;
+  return flyweight::Guard("fw_qadd_run", [&] {
+    if (spec == nullptr) Fail("got NULL for spec.");
+    flyweight::int8::CheckPool(pool);
+    if (count < 0) Fail("got %lld bytes. Give 0 or more.", static_cast<long long>(count));
+    if (count > 0 && (a == nullptr || b == nullptr || y == nullptr)) Fail("got NULL for a, b or y.");
+    if (spec->y_low > spec->y_high)
+      Fail("y_low is %d and y_high is %d. Give bounds of which the lower is not the higher.", spec->y_low, spec->y_high);
+    const float a_scale = spec->a_scale / spec->y_scale, b_scale = spec->b_scale / spec->y_scale;
+    if (!std::isfinite(a_scale) || !std::isfinite(b_scale))
+      Fail("the scales %g and %g over %g are no finite numbers. Give finite ones, and y_scale not 0.",
+           static_cast<double>(spec->a_scale), static_cast<double>(spec->b_scale), static_cast<double>(spec->y_scale));
+    const float shift = static_cast<float>(spec->y_zero) - (a_scale * static_cast<float>(spec->a_zero) +
+                                                            b_scale * static_cast<float>(spec->b_zero));
+    const flyweight::int8::Table &table = flyweight::int8::ActiveTable();
+    constexpr int64_t run = flyweight::int8::kRun;
+    flyweight::ParallelFor(pool, count / run + (count % run != 0), [&](int64_t i) {
+      const int64_t at = i * run;
+      table.add({a + at, b + at, y + at, std::min(run, count - at), a_scale, b_scale, shift,
+                 static_cast<float>(spec->y_low), static_cast<float>(spec->y_high)});
+    });
+  });
+}
+}

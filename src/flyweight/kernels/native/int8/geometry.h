@@ -1,0 +1,40 @@
+// How a window goes over planes of lanes: each plane is laid out with its border, cut into the rows and columns that a
+// stride meets (*phases*), so that every tap becomes one distance, and neighbouring positions are neighbours in memory.
+#ifndef FLYWEIGHT_INT8_GEOMETRY_H
+#define FLYWEIGHT_INT8_GEOMETRY_H
+
+#include <cstdint>
+#include <vector>
+
+#include "flyweight_kernels.h"
+#include "int8/loops.h"
+
+namespace flyweight::int8 {
+
+// The places of a kernel; throws Error where the window's numbers are no window.
+int64_t CheckWindow(const fw_window &window);
+
+// Height and width of the result; throws Error where it would be empty.
+void WindowSize(const fw_window &window, int64_t height, int64_t width, int64_t size[2]);
+
+struct Geometry {
+  int64_t height = 0, width = 0;          // of the image
+  int64_t out_height = 0, out_width = 0;  // of the result
+  bool direct = false;                    // planes are read where they lie
+  int64_t plane = 0;                      // lanes of a plane, with all of its phases
+  int64_t positions = 0, vectors = 0;
+  std::vector<int32_t> taps;              // a place of the kernel: lanes from a position
+  std::vector<Lanes> lanes;               // (vectors)
+  std::vector<Layout> phases;             // x, y and fill are left to the call; y is told as a distance in `starts`
+  std::vector<int64_t> starts;            // (phases): the lane of the plane where one begins
+
+  // Puts the plane of an image at x into room for `plane` lanes at y. `lay` is the loop of the table in use.
+  void Lay(void (*lay)(const Layout &), const uint8_t *x, uint8_t *y, uint8_t fill) const;
+};
+
+// `vector` is the lanes of a vector. With `by_two` columns keep together, and positions are every second lane of a row.
+Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, int32_t vector, bool by_two);
+
+}  // namespace flyweight::int8
+
+#endif

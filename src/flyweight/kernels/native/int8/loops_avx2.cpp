@@ -1,0 +1,21 @@
+// The integer loops for AVX2 without VNNI.
+#include <immintrin.h>
+#include <stdint.h>
+
+#define FW_VNNI_256 0
+
+#include "int8/loops.h"
+
+namespace flyweight::int8::avx2 {
+namespace {
+
+// In here and not outside: what two instruction sets share under one name would be linked once, for either.
+using flyweight::int8::Clamp;
+#include "isa/qvector_256.inl"
+
+#include "isa/qloops.inl"
+
+}  // namespace
+}  // namespace flyweight::int8::avx2
+
+const flyweight::int8::Table &flyweight::int8::Avx2Table() { return flyweight::int8::avx2::kTable; }

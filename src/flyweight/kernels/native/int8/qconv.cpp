@@ -1,0 +1,173 @@
+// Convolutions of bytes with 4x4 blocks of weights: 1x1 and k x k, from c4 to c4.
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "core/error.h"
+#include "core/layer.h"
+#include "core/pool.h"
+#include "core/sparse_matrix.h"
+#include "int8/geometry.h"
+#include "int8/requantize.h"
+
+namespace flyweight::int8 {
+namespace {
+
+struct Plan {
+  Geometry geometry;
+  std::vector<int32_t> offsets;  // (blocks): lanes
+};
+
+class QConv final : public fw_layer {
+ public:
+  explicit QConv(const fw_qconv_spec &spec);
+
+  const char *kind() const override { return "quantized convolution"; }
+  void OutputSize(int64_t height, int64_t width, int64_t out[3]) const override {
+    out[0] = rows_;
+    WindowSize(window_, height, width, out + 1);
+  }
+  void RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const uint8_t *x,
+                 uint8_t *y) const override;
+
+ private:
+  Plan MakePlan(int64_t height, int64_t width) const;
+  void RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, uint8_t *y) const;
+
+  const Table &table_;
+  fw_window window_;
+  Clamp clamp_;
+  uint8_t x_zero_;
+  int64_t rows_, groups_, input_groups_;
+  std::vector<uint32_t> starts_;   // (groups + 1)
+  std::vector<int32_t> columns_;   // (blocks): tap * input groups + input group
+  AlignedArray<int8_t> values_;
+  AlignedArray<int32_t> bias_;
+  AlignedArray<float> scale_;
+  mutable Plans<Plan> plans_;
+};
+
+QConv::QConv(const fw_qconv_spec &spec)
+    : table_(ActiveTable()),
+      window_(spec.window),
+      clamp_(MakeClamp(spec.y_zero, spec.y_low, spec.y_high)),
+      x_zero_(spec.x_zero) {
+  const fw_matrix &weight = spec.weight;
+  if (weight.block_rows != 4 || weight.block_columns != 4)
+    Fail("weight has blocks of %dx%d. Give 4x4.", weight.block_rows, weight.block_columns);
+  const int64_t taps = CheckWindow(window_);
+  if (weight.taps != taps)
+    Fail("weight has %lld taps, but the window is %d x %d. Give kernel_h * kernel_w taps.",
+         static_cast<long long>(weight.taps), window_.kernel_h, window_.kernel_w);
+  TilePattern pattern = CheckMatrix(weight, "weight");
+  rows_ = pattern.rows;
+  groups_ = pattern.tile_rows;
+  input_groups_ = (pattern.inputs + 3) / 4;
+  if (groups_ > std::numeric_limits<int32_t>::max() / 4 ||
+      pattern.columns.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
+    Fail("weight has %lld rows and %zu kept blocks. Give at most 2^31 of each.", static_cast<long long>(rows_),
+         pattern.columns.size());
+  columns_ = std::move(pattern.columns);
+  starts_.assign(pattern.starts.begin(), pattern.starts.end());
+
+  const int64_t block = table_.wide ? 32 : 16;
+  values_ = MakeAligned<int8_t>(columns_.size() * static_cast<size_t>(block));
+  std::vector<int64_t> sums(static_cast<size_t>(groups_) * 4, 0);
+  const int8_t *values = static_cast<const int8_t *>(weight.values);
+  for (int64_t group = 0; group < groups_; ++group) {
+    for (uint32_t at = starts_[group]; at < starts_[group + 1]; ++at) {
+      const int64_t input = columns_[at] % input_groups_ * 4;
+      int8_t kept[16];
+      for (int i = 0; i < 16; ++i) {
+        // Beyond the edge the image holds anything, so the weights there are zeros, whatever the file says.
+        const bool there = group * 4 + i / 4 < rows_ && input + i % 4 < pattern.inputs;
+        kept[i] = there ? values[int64_t{at} * 16 + i] : int8_t{0};
+        sums[static_cast<size_t>(group * 4 + i / 4)] += kept[i];
+      }
+      PutSixteen(kept, table_.wide, values_.get() + int64_t{at} * block);
+    }
+  }
+  bias_ = FoldBias(spec.bias, sums.data(), x_zero_, rows_, groups_ * 4);
+  scale_ = CopyScale(spec.scale, rows_, groups_ * 4);
+}
+
+Plan QConv::MakePlan(int64_t height, int64_t width) const {
+  Plan plan{MakeGeometry(window_, height, width, table_.lanes, false), {}};
+  // Lanes to the last group's last tap have to be counted in 32 bits.
+  if (Product(plan.geometry.plane, input_groups_, "an image") > std::numeric_limits<int32_t>::max())
+    Fail("an image of %lld x %lld with %lld channels is too large. Give a smaller one.", static_cast<long long>(height),
+         static_cast<long long>(width), static_cast<long long>(input_groups_ * 4));
+  plan.offsets.resize(columns_.size());
+  for (size_t i = 0; i < columns_.size(); ++i) {
+    const int64_t tap = columns_[i] / input_groups_, group = columns_[i] % input_groups_;
+    plan.offsets[i] = static_cast<int32_t>(group * plan.geometry.plane + plan.geometry.taps[static_cast<size_t>(tap)]);
+  }
+  return plan;
+}
+
+void QConv::RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const uint8_t *x,
+                      uint8_t *y) const {
+  const std::shared_ptr<const Plan> plan = plans_.Get(height, width, [&] { return MakePlan(height, width); });
+  const Geometry &geometry = plan->geometry;
+  const int64_t x_image = Product(height * width, input_groups_ * 4, "an image");
+  const int64_t y_image = Product(geometry.out_height * geometry.out_width, groups_ * 4, "an image");
+  Product(std::max(x_image, y_image), batch, "the batch");
+  if (batch >= 2 * Threads(pool) && batch > 1) {
+    const fw_pool alone{1, nullptr, nullptr};
+    ParallelFor(pool, batch, [&](int64_t n) { RunOne(&alone, *plan, x + n * x_image, y + n * y_image); });
+  } else {
+    for (int64_t n = 0; n < batch; ++n) RunOne(pool, *plan, x + n * x_image, y + n * y_image);
+  }
+}
+
+void QConv::RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, uint8_t *y) const {
+  const Geometry &geometry = plan.geometry;
+  const uint8_t *planes = x;
+  if (!geometry.direct) {
+    uint8_t *room = ThreadScratch<uint8_t>(Scratch::kImage, static_cast<size_t>(4 * geometry.plane * input_groups_));
+    // Groups by the handful, so that handing them out costs little.
+    const int64_t each = std::max<int64_t>(1, input_groups_ / (4 * Threads(pool)));
+    ParallelFor(pool, (input_groups_ + each - 1) / each, [&](int64_t part) {
+      const int64_t end = std::min(input_groups_, (part + 1) * each);
+      for (int64_t group = part * each; group < end; ++group)
+        geometry.Lay(table_.lay, x + 4 * geometry.height * geometry.width * group, room + 4 * geometry.plane * group,
+                     x_zero_);
+    });
+    planes = room;
+  }
+  // Vectors are shared out evenly: 13 in tiles of at most 6 are 5 + 4 + 4.
+  const int64_t tiles = (geometry.vectors + table_.most - 1) / table_.most;
+  const int64_t wanted = Threads(pool) == 1 ? 1 : (4 * Threads(pool) + tiles - 1) / tiles;
+  const int64_t parts = std::max<int64_t>(1, std::min(wanted, groups_ / 4));
+  const int64_t last = geometry.direct ? geometry.positions % table_.lanes : 0;
+  ParallelFor(pool, tiles * parts, [&](int64_t task) {
+    const int64_t tile = task / parts, part = task % parts;
+    const int64_t first = tile * geometry.vectors / tiles, vectors = (tile + 1) * geometry.vectors / tiles - first;
+    ConvTile call{};
+    call.x = planes + 4 * first * table_.lanes;
+    call.y = y;
+    call.bias = bias_.get();
+    call.scale = scale_.get();
+    call.start = starts_.data();
+    call.offset = plan.offsets.data();
+    call.values = values_.get();
+    call.lanes = geometry.lanes.data() + first;
+    call.y_plane = geometry.out_height * geometry.out_width;
+    call.first_group = static_cast<int32_t>(part * groups_ / parts);
+    call.end_group = static_cast<int32_t>((part + 1) * groups_ / parts);
+    call.last = static_cast<int32_t>(last);
+    call.clamp = clamp_;
+    const bool short_of = last != 0 && tile == tiles - 1;
+    (short_of ? table_.conv_part : table_.conv)[vectors](call);
+  });
+}
+
+}  // namespace
+}  // namespace flyweight::int8
+
+extern "C" int fw_qconv_create(const fw_qconv_spec *spec, fw_layer **out) {
+  return flyweight::Guard("fw_qconv_create", [&] {
+    if (spec == nullptr || out == nullptr) flyweight::Fail("got NULL for %s.", spec == nullptr ? "spec" : "out");
+    *out = new flyweight::int8::QConv(*spec);
+  });
+}

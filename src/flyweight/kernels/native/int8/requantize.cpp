@@ -1,0 +1,51 @@
+#include "int8/requantize.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "core/error.h"
+
+namespace flyweight::int8 {
+
+Clamp MakeClamp(uint8_t zero, uint8_t low, uint8_t high) {
+  if (low > high) Fail("y_low is %d and y_high is %d. Give bounds of which the lower is not the higher.", low, high);
+  return {static_cast<float>(high) - static_cast<float>(zero), zero, low};
+}
+
+AlignedArray<float> CopyScale(const float *scale, int64_t rows, int64_t padded) {
+  if (scale == nullptr) Fail("scale is NULL. Give %lld numbers, one a row.", static_cast<long long>(rows));
+  AlignedArray<float> copy = MakeAligned<float>(static_cast<size_t>(padded));
+  for (int64_t row = 0; row < padded; ++row) {
+    copy[row] = row < rows ? scale[row] : 0.0f;
+    if (!std::isfinite(copy[row]))
+      Fail("scale[%lld] is %g. Give a finite number.", static_cast<long long>(row), static_cast<double>(copy[row]));
+  }
+  return copy;
+}
+
+AlignedArray<int32_t> FoldBias(const int32_t *bias, const int64_t *weight_sums, uint8_t x_zero, int64_t rows,
+                               int64_t padded) {
+  AlignedArray<int32_t> folded = MakeAligned<int32_t>(static_cast<size_t>(padded));
+  for (int64_t row = 0; row < padded; ++row) {
+    const uint64_t given = row < rows && bias != nullptr ? static_cast<uint32_t>(bias[row]) : 0;
+    const uint64_t taken = row < rows ? static_cast<uint64_t>(weight_sums[row]) * x_zero : 0;
+    folded[row] = static_cast<int32_t>(static_cast<uint32_t>(given - taken));
+  }
+  return folded;
+}
+
+int64_t PutSixteen(const int8_t weights[16], bool wide, int8_t *to) {
+  if (!wide) {
+    std::memcpy(to, weights, 16);
+    return 16;
+  }
+  int16_t pairs[16];
+  for (int i = 0; i < 8; ++i) {
+    pairs[i] = weights[2 * i];
+    pairs[8 + i] = weights[2 * i + 1];
+  }
+  std::memcpy(to, pairs, 32);
+  return 32;
+}
+
+}  // namespace flyweight::int8

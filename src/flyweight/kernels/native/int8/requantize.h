@@ -1,0 +1,56 @@
+// What integer layers have in common: how sums become bytes, how weights lie for the loops, and what depends on the size.
+#ifndef FLYWEIGHT_INT8_REQUANTIZE_H
+#define FLYWEIGHT_INT8_REQUANTIZE_H
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "core/scratch.h"
+#include "int8/loops.h"
+
+namespace flyweight::int8 {
+
+// The bounds of the result as the loops take them; throws Error where they are none.
+Clamp MakeClamp(uint8_t zero, uint8_t low, uint8_t high);
+
+// `rows` scales, and zeros up to `padded`; throws Error where one is missing or not finite.
+AlignedArray<float> CopyScale(const float *scale, int64_t rows, int64_t padded);
+
+// bias[row] - x_zero * (sum of the row's weights), wrapping around as the sums of the loops do; zeros up to `padded`.
+AlignedArray<int32_t> FoldBias(const int32_t *bias, const int64_t *weight_sums, uint8_t x_zero, int64_t rows,
+                               int64_t padded);
+
+// Sixteen weights as a table's loops read them: bytes, or 16 bits, the even ones first. Returns the bytes written.
+int64_t PutSixteen(const int8_t weights[16], bool wide, int8_t *to);
+
+// What was made for a size of image, kept for the next run; a few sizes, for a service may see many.
+template <class Plan>
+class Plans {
+ public:
+  template <class Make>
+  std::shared_ptr<const Plan> Get(int64_t height, int64_t width, const Make &make) {
+    const std::pair<int64_t, int64_t> size(height, width);
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      const auto found = plans_.find(size);
+      if (found != plans_.end()) return found->second;
+    }
+    std::shared_ptr<const Plan> plan = std::make_shared<const Plan>(make());
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (plans_.size() >= kKept) plans_.clear();
+    plans_[size] = plan;
+    return plan;
+  }
+
+ private:
+  static constexpr size_t kKept = 16;
+  std::mutex mutex_;
+  std::map<std::pair<int64_t, int64_t>, std::shared_ptr<const Plan>> plans_;
+};
+
+}  // namespace flyweight::int8
+
+#endif

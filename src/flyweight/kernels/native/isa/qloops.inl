@@ -1,0 +1,208 @@
+// The integer loops, written once over a vector of bytes. A file of one instruction set includes that set's `Vector`
+// first, inside a namespace of its own, and then this file.
+
+using flyweight::int8::AddRun;
+using flyweight::int8::Clamp;
+using flyweight::int8::ConvTile;
+using flyweight::int8::Layout;
+using flyweight::int8::PlaneTile;
+
+inline int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+constexpr int kBlock = Vector::kWide ? 32 : 16;
+
+// kVectors vectors of positions times four rows are held in registers over all blocks of the group.
+template <int kVectors, bool kPart>
+void Conv(const ConvTile &tile) {
+  const Clamp clamp = tile.clamp;
+  for (int32_t group = tile.first_group; group < tile.end_group; ++group) {
+    Vector::Sum sums[4][kVectors];
+    for (int r = 0; r < 4; ++r) {
+      const Vector::Sum bias = Vector::All(tile.bias[4 * group + r]);
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = bias;
+    }
+    const uint32_t end = tile.start[group + 1];
+    const int8_t *weights = tile.values + static_cast<int64_t>(tile.start[group]) * kBlock;
+    for (uint32_t block = tile.start[group]; block < end; ++block, weights += kBlock) {
+      const uint8_t *x = tile.x + 4 * static_cast<int64_t>(tile.offset[block]);
+      Vector::Bytes inputs[kVectors];
+      for (int v = 0; v < kVectors; ++v) {
+        const uint8_t *from = x + 4 * Vector::kLanes * v;
+        inputs[v] = Vector::ToBytes(kPart && v == kVectors - 1 ? Vector::LoadPart(from, tile.last) : Vector::Load(from));
+      }
+      for (int r = 0; r < 4; ++r) {
+        const Vector::Weight weight = Vector::Spread(weights + 4 * r);
+        for (int v = 0; v < kVectors; ++v) sums[r][v] = Vector::Dot(sums[r][v], inputs[v], weight);
+      }
+    }
+    Vector::Scale scale[4];
+    for (int r = 0; r < 4; ++r) scale[r] = Vector::All(tile.scale[4 * group + r]);
+    uint8_t *y = tile.y + 4 * tile.y_plane * group;
+    for (int v = 0; v < kVectors; ++v) {
+      const Vector::Sum rows[4] = {sums[0][v], sums[1][v], sums[2][v], sums[3][v]};
+      Vector::Store(Vector::Rows(rows, scale, clamp), y + 4 * static_cast<int64_t>(tile.lanes[v].place),
+                    tile.lanes[v].mask);
+    }
+  }
+}
+
+// Four taps at a time are interleaved, so that a lane holds four taps of one channel of one pixel.
+void Plane(const PlaneTile &tile) {
+  const Vector::Scale scale = Vector::Four(tile.scale);
+  const Vector::Sum bias = Vector::Four(tile.bias);
+  for (int32_t v = 0; v < tile.vectors; ++v) {
+    const uint8_t *x = tile.x + 4 * static_cast<int64_t>(Vector::kLanes) * v;
+    Vector::Sum sums[4] = {bias, bias, bias, bias};
+    for (int32_t tap = 0; tap < tile.taps; tap += 4) {
+      Vector::Raw taps[4], lanes[4];
+      for (int t = 0; t < 4; ++t) taps[t] = Vector::Load(x + 4 * static_cast<int64_t>(tile.offset[tap + t]));
+      Vector::Interleave(taps, lanes);
+      const Vector::Weight weight = Vector::SpreadFour(tile.values + tap / 4 * kBlock);
+      for (int k = 0; k < 4; ++k) sums[k] = Vector::Dot(sums[k], Vector::ToBytes(lanes[k]), weight);
+    }
+    Vector::Store(Vector::Pixels(sums, scale, tile.clamp), tile.y + 4 * static_cast<int64_t>(tile.lanes[v].place),
+                  tile.lanes[v].mask);
+  }
+}
+
+// Three taps in a row: four pixels that lie together hold what two neighbouring positions need, so one shuffle within
+// 16 bytes takes the place of two interleavings.
+template <bool kByTwo>
+void Plane3(const PlaneTile &tile) {
+  const Vector::Scale scale = Vector::Four(tile.scale);
+  const Vector::Sum bias = Vector::Four(tile.bias);
+  const uint8_t *row[3];
+  Vector::Weight weight[3];
+  for (int t = 0; t < 3; ++t) {
+    row[t] = tile.x + 4 * static_cast<int64_t>(tile.offset[t]);
+    weight[t] = Vector::SpreadFour(tile.values + t * kBlock);
+  }
+  for (int32_t v = 0; v < tile.vectors; ++v) {
+    const int64_t at = static_cast<int64_t>(kByTwo ? 8 : 4) * Vector::kLanes * v;
+    Vector::Sum sums[4] = {bias, bias, bias, bias};
+    for (int t = 0; t < 3; ++t) {
+      const uint8_t *x = row[t] + at;
+      if (kByTwo) {
+        for (int k = 0; k < 4; ++k) {
+          const Vector::Raw four = Vector::Load(x + (k & 1) * 8 + (k >> 1) * 4 * Vector::kLanes);
+          sums[k] = Vector::Dot(sums[k], Vector::ToBytes(Vector::FirstThree(four)), weight[t]);
+        }
+      } else {
+        const Vector::Raw left = Vector::Load(x), right = Vector::Load(x + 8);
+        sums[0] = Vector::Dot(sums[0], Vector::ToBytes(Vector::FirstThree(left)), weight[t]);
+        sums[1] = Vector::Dot(sums[1], Vector::ToBytes(Vector::LastThree(left)), weight[t]);
+        sums[2] = Vector::Dot(sums[2], Vector::ToBytes(Vector::FirstThree(right)), weight[t]);
+        sums[3] = Vector::Dot(sums[3], Vector::ToBytes(Vector::LastThree(right)), weight[t]);
+      }
+    }
+    Vector::Raw bytes = Vector::Pixels(sums, scale, tile.clamp);
+    if (kByTwo) bytes = Vector::Halves(bytes);
+    Vector::Store(bytes, tile.y + 4 * static_cast<int64_t>(tile.lanes[v].place), tile.lanes[v].mask);
+  }
+}
+
+void Largest(const PlaneTile &tile) {
+  for (int32_t v = 0; v < tile.vectors; ++v) {
+    const uint8_t *x = tile.x + 4 * static_cast<int64_t>(Vector::kLanes) * v;
+    Vector::Raw most = Vector::Load(x + 4 * static_cast<int64_t>(tile.offset[0]));
+    for (int32_t tap = 1; tap < tile.taps; ++tap) {
+      most = Vector::Larger(most, Vector::Load(x + 4 * static_cast<int64_t>(tile.offset[tap])));
+    }
+    Vector::Store(most, tile.y + 4 * static_cast<int64_t>(tile.lanes[v].place), tile.lanes[v].mask);
+  }
+}
+
+// One plane of an image with its border, or those of its rows and columns that a stride meets. A row is written to the
+// end of its last vector: what follows it is written after it.
+void Lay(const Layout &layout) {
+  const Vector::Raw fill = Vector::Same(layout.fill);
+  const int64_t stride = layout.stride_w;
+  const int64_t begin = Least(layout.left > 0 ? (layout.left + stride - 1) / stride : 0, layout.columns);
+  const int64_t behind = (layout.width + layout.left + stride - 1) / stride;  // the first column right of the image
+  const int64_t end = Least(behind < begin ? begin : behind, layout.columns);
+  for (int64_t row = 0; row < layout.rows; ++row) {
+    const int64_t from_row = row * layout.stride_h - layout.top;
+    uint8_t *y = layout.y + 4 * row * layout.pitch;
+    const bool inside = from_row >= 0 && from_row < layout.height && begin < end;
+    // Lane 0 of the row; it may lie before the image, and is read from `begin` on alone.
+    const int64_t origin = from_row * layout.width - layout.left;
+    for (int64_t column = 0; column < layout.columns; column += Vector::kLanes) {
+      const int64_t first = begin - column, last = end - column;
+      Vector::Raw lanes = fill;
+      if (inside && first < Vector::kLanes && last > 0) {
+        lanes = Vector::Take(layout.x, origin + column * stride, stride, static_cast<int32_t>(first < 0 ? 0 : first),
+                             static_cast<int32_t>(Least(last, Vector::kLanes)), fill);
+      }
+      Vector::StoreAll(lanes, y + 4 * column);
+    }
+  }
+}
+
+void Pack(const uint8_t *const x[4], uint8_t *__restrict y, int64_t count) {
+  const uint8_t *a = x[0], *b = x[1], *c = x[2], *d = x[3];
+  for (int64_t i = 0; i < count; ++i) {
+    y[4 * i] = a[i];
+    y[4 * i + 1] = b[i];
+    y[4 * i + 2] = c[i];
+    y[4 * i + 3] = d[i];
+  }
+}
+
+void Unpack(const uint8_t *__restrict x, uint8_t *const y[4], int64_t count) {
+  for (int k = 0; k < 4; ++k) {
+    uint8_t *__restrict to = y[k];
+    if (to == nullptr) continue;
+    for (int64_t i = 0; i < count; ++i) to[i] = x[4 * i + k];
+  }
+}
+
+inline uint8_t Added(uint8_t a, uint8_t b, float a_scale, float b_scale, float shift, float low, float high) {
+  float sum = (shift + a_scale * static_cast<float>(a)) + b_scale * static_cast<float>(b);
+  sum = sum > low ? sum : low;
+  sum = (sum < high ? sum : high) + 8388608.0f;
+  uint32_t bits;
+  __builtin_memcpy(&bits, &sum, 4);
+  return static_cast<uint8_t>(bits);
+}
+
+// What lies between 0 and 255 is rounded, half to even, by adding 2^23, where a float has no bit left for a half; its
+// lowest byte is then the integer.
+void Add(const AddRun &run) {
+  const uint8_t *__restrict a = run.a;
+  const uint8_t *__restrict b = run.b;
+  uint8_t *y = run.y;
+  const float a_scale = run.a_scale, b_scale = run.b_scale, shift = run.shift, low = run.low, high = run.high;
+  int64_t i = 0;
+  for (; i + 64 <= run.count; i += 64) {
+    uint8_t sums[64];  // so that y may be a or b, and the loop be vectors all the same
+    for (int64_t j = 0; j < 64; ++j) sums[j] = Added(a[i + j], b[i + j], a_scale, b_scale, shift, low, high);
+    __builtin_memcpy(y + i, sums, 64);
+  }
+  for (; i < run.count; ++i) y[i] = Added(a[i], b[i], a_scale, b_scale, shift, low, high);
+}
+
+template <int kVectors, bool kPart>
+constexpr flyweight::int8::ConvLoop Loop() {
+  if constexpr (kVectors <= Vector::kMost) {
+    return Conv<kVectors, kPart>;
+  } else {
+    return nullptr;
+  }
+}
+
+const flyweight::int8::Table kTable = {
+    Vector::kLanes,
+    Vector::kMost,
+    Vector::kWide,
+    {nullptr, Loop<1, false>(), Loop<2, false>(), Loop<3, false>(), Loop<4, false>(), Loop<5, false>(),
+     Loop<6, false>()},
+    {nullptr, Loop<1, true>(), Loop<2, true>(), Loop<3, true>(), Loop<4, true>(), Loop<5, true>(), Loop<6, true>()},
+    Plane,
+    Plane3<false>,
+    Plane3<true>,
+    Largest,
+    Lay,
+    Pack,
+    Unpack,
+    Add,
+};

@@ -1,0 +1,149 @@
+// Eight lanes of four bytes. FW_VNNI_256 says whether products of bytes take one instruction (AVX-VNNI); without it
+// they are taken as pairs of 16 bits, for the instruction that multiplies bytes saturates at 16.
+
+struct Vector {
+  static constexpr int kLanes = 8;
+  using Raw = __m256i;
+  using Sum = __m256i;
+  using Scale = __m256;
+
+#if FW_VNNI_256
+  static constexpr int kMost = 3;  // 4 * 3 sums of 16 registers
+  static constexpr bool kWide = false;
+  using Bytes = __m256i;
+  using Weight = __m256i;
+
+  static inline Bytes ToBytes(Raw raw) { return raw; }
+  static inline Weight Spread(const int8_t *from) {
+    int32_t four;
+    __builtin_memcpy(&four, from, 4);
+    return _mm256_set1_epi32(four);
+  }
+  static inline Weight SpreadFour(const int8_t *from) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from)));
+  }
+  static inline Sum Dot(Sum sum, Bytes x, Weight weight) { return _mm256_dpbusd_avx_epi32(sum, x, weight); }
+#else
+  static constexpr int kMost = 2;
+  static constexpr bool kWide = true;
+  struct Bytes {
+    __m256i even, odd;
+  };
+  struct Weight {
+    __m256i even, odd;
+  };
+
+  static inline Bytes ToBytes(Raw raw) {
+    return {_mm256_and_si256(raw, _mm256_set1_epi16(255)), _mm256_srli_epi16(raw, 8)};
+  }
+  // Of sixteen weights the even ones lie first, as 16 bits, then the odd ones.
+  static inline Weight Spread(const int8_t *from) {
+    // A row's place among four of 4 bytes is its place among pairs of 16 bits too.
+    int32_t even, odd;
+    __builtin_memcpy(&even, from, 4);
+    __builtin_memcpy(&odd, from + 16, 4);
+    return {_mm256_set1_epi32(even), _mm256_set1_epi32(odd)};
+  }
+  static inline Weight SpreadFour(const int8_t *from) {
+    const __m128i *both = reinterpret_cast<const __m128i *>(from);
+    return {_mm256_broadcastsi128_si256(_mm_loadu_si128(both)), _mm256_broadcastsi128_si256(_mm_loadu_si128(both + 1))};
+  }
+  static inline Sum Dot(Sum sum, Bytes x, Weight weight) {
+    const __m256i even = _mm256_madd_epi16(x.even, weight.even), odd = _mm256_madd_epi16(x.odd, weight.odd);
+    return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
+  }
+#endif
+
+  static inline Raw Load(const uint8_t *from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(from)); }
+  static inline __m256i First(int32_t lanes) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+  // Reads `lanes` lanes, all of them where that is 0.
+  static inline Raw LoadPart(const uint8_t *from, int32_t lanes) {
+    return _mm256_maskload_epi32(reinterpret_cast<const int *>(from), First(lanes == 0 ? 8 : lanes));
+  }
+  static inline Raw Same(uint8_t byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
+  // Lanes [first, last) of the vector are lanes start + stride * i of x, the others `fill`; nothing else is read.
+  static inline Raw Take(const uint8_t *x, int64_t start, int64_t stride, int32_t first, int32_t last, Raw fill) {
+    const __m256i count = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m256i mask = _mm256_andnot_si256(First(first), First(last));
+    const int *from = reinterpret_cast<const int *>(x) + start;
+    if (stride == 1) return _mm256_blendv_epi8(fill, _mm256_maskload_epi32(from, mask), mask);
+    if (stride == 2) {  // what lies between those lanes is in the image too
+      const __m256i low = _mm256_andnot_si256(First(2 * first), First(2 * last - 1));
+      const __m256i high = _mm256_andnot_si256(First(2 * first - 8), First(2 * last - 9));
+      const __m256 a = _mm256_castsi256_ps(_mm256_maskload_epi32(from, low));
+      const __m256 b = _mm256_castsi256_ps(_mm256_maskload_epi32(from + 8, high));
+      const __m256i even = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88)), 0xd8);
+      return _mm256_blendv_epi8(fill, even, mask);
+    }
+    const __m256i index = _mm256_mullo_epi32(count, _mm256_set1_epi32(static_cast<int>(stride)));
+    return _mm256_mask_i32gather_epi32(fill, from, index, mask, 4);
+  }
+  static inline Sum All(int32_t value) { return _mm256_set1_epi32(value); }
+  static inline Scale All(float value) { return _mm256_set1_ps(value); }
+  static inline Sum Four(const int32_t *from) {
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from)));
+  }
+  static inline Scale Four(const float *from) {
+    const __m128 one = _mm_loadu_ps(from);
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(one), one, 1);
+  }
+
+  // Lanes k of the four in a 16-byte part: the taps that belong to channel c of pixel k, one after another.
+  static inline void Interleave(const Raw taps[4], Raw lanes[4]) {
+    const Raw low_01 = _mm256_unpacklo_epi8(taps[0], taps[1]), high_01 = _mm256_unpackhi_epi8(taps[0], taps[1]);
+    const Raw low_23 = _mm256_unpacklo_epi8(taps[2], taps[3]), high_23 = _mm256_unpackhi_epi8(taps[2], taps[3]);
+    lanes[0] = _mm256_unpacklo_epi16(low_01, low_23);
+    lanes[1] = _mm256_unpackhi_epi16(low_01, low_23);
+    lanes[2] = _mm256_unpacklo_epi16(high_01, high_23);
+    lanes[3] = _mm256_unpackhi_epi16(high_01, high_23);
+  }
+  // Of each 16 bytes: pixels 0, 1, 2 (or 1, 2, 3) of each channel together; the fourth byte meets a weight of zero.
+  static inline Raw FirstThree(Raw raw) {
+    return _mm256_shuffle_epi8(raw, _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)));
+  }
+  static inline Raw LastThree(Raw raw) {
+    return _mm256_shuffle_epi8(raw, _mm256_broadcastsi128_si256(_mm_setr_epi8(4, 8, 12, 0, 5, 9, 13, 1, 6, 10, 14, 2, 7, 11, 15, 3)));
+  }
+  static inline Raw Larger(Raw a, Raw b) { return _mm256_max_epu8(a, b); }
+
+  static inline Sum Rounded(Sum sum, Scale scale, __m256 top) {
+    return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale), top));
+  }
+  static inline Raw Clamped(Sum a, Sum b, Sum c, Sum d, const Clamp &clamp) {
+    const __m256i zero = _mm256_set1_epi16(clamp.zero);
+    const __m256i ab = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero);
+    const __m256i cd = _mm256_adds_epi16(_mm256_packs_epi32(c, d), zero);
+    return _mm256_max_epu8(_mm256_packus_epi16(ab, cd), _mm256_set1_epi8(static_cast<char>(clamp.low)));
+  }
+  // sums[r], scale[r]: of row r at all pixels.
+  static inline Raw Rows(const Sum sums[4], const Scale scale[4], const Clamp &clamp) {
+    const __m256 top = _mm256_set1_ps(clamp.top);
+    const Raw four = Clamped(Rounded(sums[0], scale[0], top), Rounded(sums[1], scale[1], top),
+                             Rounded(sums[2], scale[2], top), Rounded(sums[3], scale[3], top), clamp);
+    return FirstThree(four);  // 4x4 bytes, rows to columns
+  }
+  // sums[k]: of all channels at pixel k of each four.
+  static inline Raw Pixels(const Sum sums[4], Scale scale, const Clamp &clamp) {
+    const __m256 top = _mm256_set1_ps(clamp.top);
+    return Clamped(Rounded(sums[0], scale, top), Rounded(sums[1], scale, top), Rounded(sums[2], scale, top),
+                   Rounded(sums[3], scale, top), clamp);
+  }
+  // Each 16 bytes hold two pixels of the first half and two of the second.
+  static inline Raw Halves(Raw raw) { return _mm256_permute4x64_epi64(raw, 0xd8); }
+
+  static inline void StoreAll(Raw raw, uint8_t *to) { _mm256_storeu_si256(reinterpret_cast<__m256i *>(to), raw); }
+  // The lanes of the mask, together.
+  static inline void Store(Raw raw, uint8_t *to, uint32_t mask) {
+    if (mask == 0xffu) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i *>(to), raw);
+    } else if ((mask & (mask + 1)) == 0) {  // the first ones alone
+      _mm256_maskstore_epi32(reinterpret_cast<int *>(to), First(__builtin_popcount(mask)), raw);
+    } else {
+      int32_t lanes[8];
+      _mm256_storeu_si256(reinterpret_cast<__m256i *>(lanes), raw);
+      for (; mask != 0; mask &= mask - 1, to += 4) __builtin_memcpy(to, &lanes[__builtin_ctz(mask)], 4);
+    }
+  }
+};

@@ -1,0 +1,109 @@
+// Sixteen lanes of four bytes, with products of bytes in one instruction (AVX-512 VNNI).
+
+struct Vector {
+  static constexpr int kLanes = 16;
+  static constexpr int kMost = 6;  // 4 * 6 sums, the inputs and a weight fill the 32 registers
+  static constexpr bool kWide = false;
+
+  using Raw = __m512i;
+  using Bytes = __m512i;
+  using Weight = __m512i;
+  using Sum = __m512i;
+  using Scale = __m512;
+
+  static inline Raw Load(const uint8_t *from) { return _mm512_loadu_si512(from); }
+  // Reads `lanes` lanes, all of them where that is 0.
+  static inline Raw LoadPart(const uint8_t *from, int32_t lanes) {
+    return _mm512_maskz_loadu_epi32(static_cast<__mmask16>(0xffffu >> (16 - (lanes == 0 ? 16 : lanes))), from);
+  }
+  static inline Raw Same(uint8_t byte) { return _mm512_set1_epi8(static_cast<char>(byte)); }
+  // Lanes [first, last) of the vector are lanes start + stride * i of x, the others `fill`; nothing else is read.
+  static inline Raw Take(const uint8_t *x, int64_t start, int64_t stride, int32_t first, int32_t last, Raw fill) {
+    const uint32_t mask = (0xffffu >> (16 - last)) & (0xffffu << first);
+    if (stride == 1) return _mm512_mask_loadu_epi32(fill, static_cast<__mmask16>(mask), x + 4 * start);
+    if (stride == 2) {  // what lies between those lanes is in the image too
+      const uint64_t both = ((uint64_t{1} << (2 * last - 1)) - 1) & (~uint64_t{0} << (2 * first));
+      const __m512i low = _mm512_maskz_loadu_epi32(static_cast<__mmask16>(both), x + 4 * start);
+      const __m512i high = _mm512_maskz_loadu_epi32(static_cast<__mmask16>(both >> 16), x + 4 * start + 64);
+      const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+      return _mm512_mask_mov_epi32(fill, static_cast<__mmask16>(mask), _mm512_permutex2var_epi32(low, even, high));
+    }
+    const __m512i index = _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                                             _mm512_set1_epi32(static_cast<int>(stride)));
+    return _mm512_mask_i32gather_epi32(fill, static_cast<__mmask16>(mask), index, x + 4 * start, 4);
+  }
+  static inline Bytes ToBytes(Raw raw) { return raw; }
+
+  // Four weights, the same in all lanes; sixteen, the same in every four lanes.
+  static inline Weight Spread(const int8_t *from) {
+    int32_t four;
+    __builtin_memcpy(&four, from, 4);
+    return _mm512_set1_epi32(four);
+  }
+  static inline Weight SpreadFour(const int8_t *from) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from)));
+  }
+  static inline Sum Dot(Sum sum, Bytes x, Weight weight) { return _mm512_dpbusd_epi32(sum, x, weight); }
+
+  static inline Sum All(int32_t value) { return _mm512_set1_epi32(value); }
+  static inline Scale All(float value) { return _mm512_set1_ps(value); }
+  static inline Sum Four(const int32_t *from) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from)));
+  }
+  static inline Scale Four(const float *from) { return _mm512_broadcast_f32x4(_mm_loadu_ps(from)); }
+
+  // Lanes k of the four in a 16-byte part: the taps that belong to channel c of pixel k, one after another.
+  static inline void Interleave(const Raw taps[4], Raw lanes[4]) {
+    const Raw low_01 = _mm512_unpacklo_epi8(taps[0], taps[1]), high_01 = _mm512_unpackhi_epi8(taps[0], taps[1]);
+    const Raw low_23 = _mm512_unpacklo_epi8(taps[2], taps[3]), high_23 = _mm512_unpackhi_epi8(taps[2], taps[3]);
+    lanes[0] = _mm512_unpacklo_epi16(low_01, low_23);
+    lanes[1] = _mm512_unpackhi_epi16(low_01, low_23);
+    lanes[2] = _mm512_unpacklo_epi16(high_01, high_23);
+    lanes[3] = _mm512_unpackhi_epi16(high_01, high_23);
+  }
+  // Of each 16 bytes: pixels 0, 1, 2 (or 1, 2, 3) of each channel together; the fourth byte meets a weight of zero.
+  static inline Raw FirstThree(Raw raw) {
+    return _mm512_shuffle_epi8(raw, _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)));
+  }
+  static inline Raw LastThree(Raw raw) {
+    return _mm512_shuffle_epi8(raw, _mm512_broadcast_i32x4(_mm_setr_epi8(4, 8, 12, 0, 5, 9, 13, 1, 6, 10, 14, 2, 7, 11, 15, 3)));
+  }
+  static inline Raw Larger(Raw a, Raw b) { return _mm512_max_epu8(a, b); }
+
+  static inline Sum Rounded(Sum sum, Scale scale, __m512 top) {
+    return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale), top));
+  }
+  static inline Raw Clamped(Sum a, Sum b, Sum c, Sum d, const Clamp &clamp) {
+    const __m512i zero = _mm512_set1_epi16(clamp.zero);
+    const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero);
+    const __m512i cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero);
+    return _mm512_max_epu8(_mm512_packus_epi16(ab, cd), _mm512_set1_epi8(static_cast<char>(clamp.low)));
+  }
+  // sums[r], scale[r]: of row r at all pixels.
+  static inline Raw Rows(const Sum sums[4], const Scale scale[4], const Clamp &clamp) {
+    const __m512 top = _mm512_set1_ps(clamp.top);
+    const Raw four = Clamped(Rounded(sums[0], scale[0], top), Rounded(sums[1], scale[1], top),
+                             Rounded(sums[2], scale[2], top), Rounded(sums[3], scale[3], top), clamp);
+    return FirstThree(four);  // 4x4 bytes, rows to columns
+  }
+  // sums[k]: of all channels at pixel k of each four.
+  static inline Raw Pixels(const Sum sums[4], Scale scale, const Clamp &clamp) {
+    const __m512 top = _mm512_set1_ps(clamp.top);
+    return Clamped(Rounded(sums[0], scale, top), Rounded(sums[1], scale, top), Rounded(sums[2], scale, top),
+                   Rounded(sums[3], scale, top), clamp);
+  }
+  // Each 16 bytes hold two pixels of the first half and two of the second.
+  static inline Raw Halves(Raw raw) {
+    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), raw);
+  }
+  static inline void StoreAll(Raw raw, uint8_t *to) { _mm512_storeu_si512(to, raw); }
+  // The lanes of the mask, together.
+  static inline void Store(Raw raw, uint8_t *to, uint32_t mask) {
+    if (mask == 0xffffu) {
+      _mm512_storeu_si512(to, raw);
+      return;
+    }
+    const Raw together = _mm512_maskz_compress_epi32(static_cast<__mmask16>(mask), raw);
+    _mm512_mask_storeu_epi32(to, static_cast<__mmask16>((1u << __builtin_popcount(mask)) - 1), together);
+  }
+};
