@@ -260,9 +260,24 @@ def test_the_doctor_tells_what_is_missing(capsys: pytest.CaptureFixture[str], mo
     assert told["runtimes"]["openvino"] == "not installed"
     assert told["runtimes"]["onnxruntime"].startswith("available, ")
     assert told["host"]["isa"]
+    assert told["kernels"]["path"] in ("avx512", "avx2", "portable", "none")
     assert set(told["counters"]) == {"energy, cpu", "energy, cuda"}
     assert cli.main(["doctor"]) == 0
     assert 'pip install "flyweight[openvino]"' in capsys.readouterr().out
+
+
+def test_the_doctor_tells_why_no_kernels_are_used(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("FLYWEIGHT_KERNELS", raising=False)
+    monkeypatch.setenv("FLYWEIGHT_LIBRARY", str(tmp_path / "gone.so"))
+    assert cli.main(["doctor", "--json"]) == 0
+    kernels = json.loads(capsys.readouterr().out)["kernels"]
+    assert kernels["path"] == "none"
+    assert kernels["why"].endswith("gone.so, where there is no file; build it, or unset the variable")
+    assert cli.main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    assert "kernels:\n  path                 none\n  why " in shown
 
 
 def test_a_missing_extra_is_told(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

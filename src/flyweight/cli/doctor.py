@@ -24,6 +24,7 @@ _EXTRAS = {
 def doctor(options: Any) -> int:
     """Tells what is installed, what the machine can count, and what is missing with the line that mends it."""
     from flyweight.deploy.runtimes.open import RUNTIMES
+    from flyweight.kernels.describe import describe
     from flyweight.measure.energy import find_counter
     from flyweight.measure.host import host
 
@@ -37,7 +38,7 @@ def doctor(options: Any) -> int:
         "host": host(),
         "counters": counters,
         "runtimes": {name: _runtime(name) for name in RUNTIMES},
-        "kernels": "none: every technique here runs on torch and on the runtime's own kernels",
+        "kernels": describe(),
         "missing": {
             module: f'pip install "flyweight[{extra}]"' for module, extra in _EXTRAS.items() if _absent(module)
         },

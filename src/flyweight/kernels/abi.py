@@ -124,6 +124,16 @@ class QAddSpec(Structure):
     )
 
 
+class AttentionSpec(Structure):
+    """``fw_attention_spec``."""
+
+    _fields_ = (
+        *((name, c_int64) for name in ("batch", "queries", "keys", "heads", "size")),
+        *((name, c_int64) for name in ("q_token", "k_token", "v_token", "mask_batch", "mask_head", "mask_query")),
+        ("scale", c_float),
+    )
+
+
 _LAYER = c_void_p
 _SIZES = (c_int64, c_int64, c_int64)
 _BYTES = (POINTER(Pool), *_SIZES, c_void_p, c_void_p)
@@ -151,6 +161,8 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "fw_qadd_run": (c_int, (POINTER(Pool), POINTER(QAddSpec), c_int64, c_void_p, c_void_p, c_void_p)),
     "fw_pack4": (c_int, _BYTES),
     "fw_unpack4": (c_int, _BYTES),
+    "fw_attention_run": (c_int, (POINTER(Pool), POINTER(AttentionSpec), *[c_void_p] * 5)),
+    "fw_layer_norm_run": (c_int, (POINTER(Pool), c_int64, c_int64, c_float, *[c_void_p] * 4)),
     "fw_tiles_file": (c_int, (c_char_p,)),
     "fw_peak_gflops": (c_double, ()),
     "fw_peak_int8_gops": (c_double, ()),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import sys
 from pathlib import Path
 
 from flyweight.core.errors import KernelsError
@@ -20,8 +21,14 @@ NAME = "libflyweight_kernels.so"
 _ENVIRONMENT = "FLYWEIGHT_LIBRARY"
 _SWITCH = "FLYWEIGHT_KERNELS"
 _CHECKOUT = Path(__file__).resolve().parents[3]
-_AGAIN = f"--editable {_CHECKOUT}" if (_CHECKOUT / "CMakeLists.txt").is_file() else "--force-reinstall flyweight"
-_MEND = f"have a C++ compiler (g++ or clang) and run: pip install --no-deps {_AGAIN}"
+_AGAIN = (
+    f"--editable {_CHECKOUT}" if (_CHECKOUT / "CMakeLists.txt").is_file() else "--force-reinstall PATH-OF-ITS-SOURCE"
+)
+_MEND = (
+    f"have a C++ compiler (g++ or clang) and install flyweight again: pip install --no-deps {_AGAIN}"
+    if sys.platform != "win32"
+    else "there are none for Windows yet; Linux and macOS have them"
+)
 
 
 def path() -> Path:
@@ -91,4 +98,6 @@ def _open(file: Path) -> tuple[ctypes.CDLL | None, str | None]:
         return None, f"{file} is no library of flyweight's; {_MEND}"
     if (theirs := library.fw_abi()) != FW_ABI:
         return None, f"{file} was built for interface {theirs}, and this flyweight speaks {FW_ABI}; {_MEND}"
+    if library.fw_path() is None:  # what FLYWEIGHT_KERNELS asks for is unknown, or this processor has it not
+        return None, (library.fw_error() or b"fw_path() told no reason").decode(errors="replace").rstrip(".")
     return library, None
