@@ -75,8 +75,12 @@ struct SpmmKernels {
   // y[t][r] = act(tile[r][t] + residual[t][r]) for r < rows, t < tokens; tile has rows rounded up to lanes readable.
   void (*store_tokens)(const float *tile, int64_t tile_ld, int64_t rows, int64_t tokens, const float *residual,
                        int64_t residual_ld, float *y, int64_t y_ld, int32_t activation);
-  // y[i] = x[i * stride], for i < count; reads nothing beyond x[(count - 1) * stride].
-  void (*take_every)(const float *x, int64_t stride, int64_t count, float *y);
+  // y[r][c] = x[r * x_ld + (c - left) * stride] for c in [left, left + count), zero elsewhere up to `width`, row after
+  // row without gaps. Nothing between two taken elements beyond the last of a row is read.
+  void (*copy_rows)(const float *x, int64_t x_ld, int64_t stride, int64_t rows, int64_t left, int64_t count,
+                    int64_t width, float *y);
+  // y[i] = x[i + shift] where mask[i] is all ones, zero where it is none; mask is none where i + shift is not in [0, count).
+  void (*shift_plane)(const float *x, int64_t count, int64_t shift, const uint32_t *mask, float *y);
 };
 
 const SpmmKernels &Spmm();  // of the instruction set in use

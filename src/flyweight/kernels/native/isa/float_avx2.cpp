@@ -6,11 +6,13 @@
 #include "isa/spmm.inl"
 #include "isa/gemv.inl"
 #include "isa/pack.inl"
+#include "isa/image.inl"
 
 namespace flyweight {
 namespace avx2 {
 
-extern const SpmmKernels kSpmm = {Vec::kLanes, FindSpmm, FindGemv, PackRows, PackTokens, StoreTokens, TakeEvery};
+extern const SpmmKernels kSpmm = {Vec::kLanes, FindSpmm,    FindGemv, PackRows,
+                                  PackTokens,  StoreTokens, CopyRows, ShiftPlane};
 
 }  // namespace avx2
 }  // namespace flyweight

@@ -91,22 +91,6 @@ static void StoreTokens(const float *tile, int64_t tile_ld, int64_t rows, int64_
   }
 }
 
-static void TakeEvery(const float *x, int64_t stride, int64_t count, float *y) {
-  int64_t i = 0;
-  if (stride == 1) {
-    for (; i + Vec::kLanes <= count; i += Vec::kLanes) Vec::Store(y + i, Vec::Load(x + i));
-    const Vec::Mask mask = Vec::First(count - i);
-    if (i < count) Vec::Store(y + i, Vec::Load(x + i, mask), mask);
-    return;
-  }
-  if (stride == 2) {
-    // One lane short of two whole vectors is all that may be read at the end.
-    for (; i + Vec::kLanes < count; i += Vec::kLanes)
-      Vec::Store(y + i, Vec::Even(Vec::Load(x + 2 * i), Vec::Load(x + 2 * i + Vec::kLanes)));
-  }
-  for (; i < count; ++i) y[i] = x[i * stride];
-}
-
 }  // namespace
 }  // namespace FW_ISA
 }  // namespace flyweight

@@ -25,6 +25,12 @@ struct Vec {
   }
   FW_INLINE V Load(const float *p) { return _mm256_loadu_ps(p); }
   FW_INLINE V Load(const float *p, Mask m) { return _mm256_maskload_ps(p, m); }
+  // Once in a register for all its uses: the compiler would load it anew for each, and a load that crosses a cache line
+  // costs as much as a multiplication.
+  FW_INLINE V Keep(V v) {
+    __asm__("" : "+x"(v));
+    return v;
+  }
   FW_INLINE void Store(float *p, V v) { _mm256_storeu_ps(p, v); }
   FW_INLINE void Store(float *p, V v, Mask m) { _mm256_maskstore_ps(p, m, v); }
   FW_INLINE V Set(float f) { return _mm256_set1_ps(f); }
@@ -35,6 +41,9 @@ struct Vec {
   // The second where either is no number, so that a NaN in b passes.
   FW_INLINE V Min(V a, V b) { return _mm256_min_ps(a, b); }
   FW_INLINE V Max(V a, V b) { return _mm256_max_ps(a, b); }
+  FW_INLINE V And(V a, const uint32_t *bits) {
+    return _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(bits))));
+  }
   FW_INLINE V Abs(V a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
   FW_INLINE V Round(V a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   // f * 2^n for a whole n from -126 to 0.

@@ -29,6 +29,12 @@ struct Vec {
   }
   FW_INLINE V Load(const float *p) { return _mm512_loadu_ps(p); }
   FW_INLINE V Load(const float *p, Mask m) { return _mm512_maskz_loadu_ps(m, p); }
+  // Once in a register for all its uses: the compiler would load it anew for each, and a load that crosses a cache line
+  // costs as much as a multiplication.
+  FW_INLINE V Keep(V v) {
+    __asm__("" : "+v"(v));
+    return v;
+  }
   FW_INLINE void Store(float *p, V v) { _mm512_storeu_ps(p, v); }
   FW_INLINE void Store(float *p, V v, Mask m) { _mm512_mask_storeu_ps(p, m, v); }
   FW_INLINE V Set(float f) { return _mm512_set1_ps(f); }
@@ -39,6 +45,9 @@ struct Vec {
   // The second where either is no number, so that a NaN in b passes.
   FW_INLINE V Min(V a, V b) { return _mm512_min_ps(a, b); }
   FW_INLINE V Max(V a, V b) { return _mm512_max_ps(a, b); }
+  FW_INLINE V And(V a, const uint32_t *bits) {
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a), _mm512_loadu_si512(bits)));
+  }
   FW_INLINE V Abs(V a) { return _mm512_abs_ps(a); }
   FW_INLINE V Round(V a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   // f * 2^n for a whole n from -126 to 0.

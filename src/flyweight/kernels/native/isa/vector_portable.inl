@@ -31,6 +31,7 @@ struct Vec {
     for (int64_t i = m.low; i < m.high; ++i) v[i] = p[i];
     return v;
   }
+  FW_INLINE V Keep(V v) { return v; }
   FW_INLINE void Store(float *p, V v) { __builtin_memcpy(p, &v, sizeof v); }
   FW_INLINE void Store(float *p, V v, Mask m) {
     for (int64_t i = m.low; i < m.high; ++i) p[i] = v[i];
@@ -43,6 +44,11 @@ struct Vec {
   // The second where either is no number, so that a NaN in b passes.
   FW_INLINE V Min(V a, V b) { return a < b ? a : b; }
   FW_INLINE V Max(V a, V b) { return a > b ? a : b; }
+  FW_INLINE V And(V a, const uint32_t *bits) {
+    I mask;
+    __builtin_memcpy(&mask, bits, sizeof mask);
+    return reinterpret_cast<V>(reinterpret_cast<I>(a) & mask);
+  }
   FW_INLINE V Abs(V a) { return reinterpret_cast<V>(reinterpret_cast<I>(a) & 0x7fffffff); }
   // Adding 1.5 * 2^23 leaves no room for a fraction; good for what is far smaller than that.
   FW_INLINE V Round(V a) { return (a + 12582912.0f) - 12582912.0f; }

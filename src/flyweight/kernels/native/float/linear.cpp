@@ -1,0 +1,214 @@
+// fw_linear: a sparse (or dense) linear layer on tokens, which lie feature after feature.
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include "core/cache.h"
+#include "core/error.h"
+#include "core/layer.h"
+#include "core/pool.h"
+#include "core/scratch.h"
+#include "core/sparse_matrix.h"
+#include "core/tiles.h"
+#include "float/columns.h"
+#include "float/product.h"
+
+namespace flyweight {
+namespace {
+
+constexpr double kMeasuredProducts = 8e6;
+// Rows of results that are turned back to tokens at a time: two cache lines of each token's.
+constexpr int64_t kTurnedRows = 32;
+
+// Tokens up to here go through the few-token loop, which costs a token's blocks each; the tiles' cost is that of a whole
+// vector of tokens whatever their number. It falls with the block's height, for a vector holds that many rows there.
+// Never measured: the two sum in another order.
+int64_t FewTokens(int block_rows) {
+  switch (block_rows) {
+    case 16:
+      return 7;
+    case 8:
+      return 3;
+    default:
+      return 1;
+  }
+}
+
+// What a number of tokens needs.
+struct LinearPlan {
+  ColumnTiles tiles;
+  std::vector<int32_t> offsets;  // empty where few tokens take the other loop
+};
+
+class Linear final : public fw_layer {
+ public:
+  Linear(const fw_linear_spec &spec)
+      : kernels_(Spmm()), matrix_(MakeSparseMatrix(spec.weight, spec.bias, "weight")), activation_(spec.activation) {
+    if (matrix_.pattern.taps != 1)
+      Fail("weight.taps is %lld, but a linear has 1.", static_cast<long long>(matrix_.pattern.taps));
+    CheckActivation(activation_);
+  }
+
+  const char *kind() const override { return "linear"; }
+
+  void RunTokens(const fw_pool *pool, int64_t tokens, const float *x, const float *residual, float *y) const override {
+    const TilePattern &pattern = matrix_.pattern;
+    if (tokens <= FewTokens(pattern.block_rows)) {
+      RunFew(pool, tokens, x, residual, y);
+      return;
+    }
+    Product(std::max(pattern.rows, pattern.inputs), tokens, "the tokens");
+    const std::shared_ptr<const LinearPlan> plan = plans_.Get(tokens, [&] { return MakePlan(tokens, x); });
+    const int threads = Threads(pool);
+    if (threads == 1) {
+      for (int64_t tile = 0; tile < plan->tiles.count; ++tile)
+        RunTile(*plan, x, residual, y, tile, 0, pattern.tile_rows, nullptr);
+      return;
+    }
+    // Rows are cut too where there are few tiles; a tile's tokens are then turned before, once.
+    const std::vector<int64_t> cuts = CutBlockRows(pattern, std::max<int64_t>(1, 4 * threads / plan->tiles.count));
+    const int64_t parts = static_cast<int64_t>(cuts.size()) - 1, panel_size = PanelSize(*plan);
+    float *panels = nullptr;
+    if (parts > 1) {
+      panels = ThreadScratch<float>(Scratch::kPanel, static_cast<size_t>(panel_size * plan->tiles.count));
+      constexpr int64_t kPiece = 64;  // inputs
+      const int64_t pieces = (pattern.inputs + kPiece - 1) / kPiece;
+      ParallelFor(pool, plan->tiles.count * pieces, [&](int64_t task) {
+        const int64_t tile = task / pieces, first = task % pieces * kPiece;
+        Pack(*plan, x, tile, first, std::min(first + kPiece, pattern.inputs), panels + tile * panel_size);
+      });
+    }
+    ParallelFor(pool, plan->tiles.count * parts, [&](int64_t task) {
+      const int64_t tile = task / parts;
+      const size_t part = static_cast<size_t>(task % parts);
+      RunTile(*plan, x, residual, y, tile, cuts[part], cuts[part + 1],
+              panels == nullptr ? nullptr : panels + tile * panel_size);
+    });
+  }
+
+ private:
+  int64_t PanelSize(const LinearPlan &plan) const { return matrix_.pattern.inputs * plan.tiles.WidestColumns(); }
+
+  std::shared_ptr<const LinearPlan> MakePlan(int64_t tokens, const float *x) const {
+    const TilePattern &pattern = matrix_.pattern;
+    const auto make = [&](const Tile &tile) {
+      LinearPlan plan{ColumnTiles(tokens, kernels_.lanes, tile.vectors), {}};
+      const int64_t width = plan.tiles.WidestColumns();
+      if (pattern.inputs * width > INT32_MAX)
+        Fail("%lld inputs need a panel of more than 2^31 floats. Split the layer.", static_cast<long long>(pattern.inputs));
+      plan.offsets.reserve(pattern.columns.size());
+      for (const int32_t column : pattern.columns) plan.offsets.push_back(static_cast<int32_t>(column * width));
+      return plan;
+    };
+    std::vector<Tile> candidates;
+    for (const Tile &tile : ProductTiles(matrix_, kernels_, tokens))
+      if (tile.pack) candidates.push_back(tile);
+    // What a long text has beyond this is more of the same: one answer serves all of them.
+    const int64_t shown = std::min<int64_t>(tokens, 512);
+    char key[256];
+    std::snprintf(key, sizeof key, "linear %lldx%lld r%d k%lld n%lld", static_cast<long long>(pattern.rows),
+                  static_cast<long long>(pattern.inputs), pattern.block_rows,
+                  static_cast<long long>(pattern.columns.size()), static_cast<long long>(shown));
+    AlignedArray<float> result;
+    const Tile best = ChooseTile(key, candidates, [&](const Tile &tile) {
+      if (result == nullptr) result = MakeAligned<float>(static_cast<size_t>(pattern.rows * tokens));
+      const LinearPlan plan = make(tile);
+      const double all = static_cast<double>(pattern.columns.size() + 1) * pattern.block_rows * static_cast<double>(tokens);
+      int64_t measured = tokens;
+      if (all > kMeasuredProducts)
+        measured = std::max<int64_t>(2 * kMaxVectors * kernels_.lanes, static_cast<int64_t>(tokens * kMeasuredProducts / all));
+      for (int64_t i = 0; i < plan.tiles.count && plan.tiles.FirstColumn(i) < measured; ++i)
+        RunTile(plan, x, nullptr, result.get(), i, 0, pattern.tile_rows, nullptr);
+    });
+    return std::make_shared<const LinearPlan>(make(best));
+  }
+
+  void Pack(const LinearPlan &plan, const float *x, int64_t tile, int64_t first, int64_t last, float *panel) const {
+    const int64_t inputs = matrix_.pattern.inputs, width = plan.tiles.WidestColumns();
+    kernels_.pack_tokens(x + plan.tiles.FirstColumn(tile) * inputs + first, inputs, last - first,
+                         plan.tiles.ColumnsOf(tile), panel + first * width, width);
+  }
+
+  // The tokens of one tile through block rows [first, last), from its panel or, without one, from x.
+  void RunTile(const LinearPlan &plan, const float *x, const float *residual, float *y, int64_t tile, int64_t first,
+               int64_t last, const float *panel) const {
+    const TilePattern &pattern = matrix_.pattern;
+    if (panel == nullptr) {
+      float *const own = ThreadScratch<float>(Scratch::kPanel, static_cast<size_t>(PanelSize(plan)));
+      Pack(plan, x, tile, 0, pattern.inputs, own);
+      panel = own;
+    }
+    const int64_t width = plan.tiles.WidestColumns();
+    const int64_t token = plan.tiles.FirstColumn(tile), tokens = plan.tiles.ColumnsOf(tile);
+    const int vectors = plan.tiles.VectorsOf(tile);
+    const SpmmKernel spmm = kernels_.spmm(pattern.block_rows, vectors, true);
+    float *const turned = ThreadScratch<float>(Scratch::kTile, static_cast<size_t>(kTurnedRows * width));
+    SpmmCall call;
+    call.x = panel;
+    call.offsets = plan.offsets.data();
+    call.values = matrix_.values.get();
+    call.starts = pattern.starts.data();
+    call.bias = matrix_.bias.get();
+    call.y = turned;
+    call.y_ld = width;
+    call.residual = nullptr;
+    call.residual_ld = 0;
+    call.columns = static_cast<int64_t>(vectors) * kernels_.lanes;
+    call.activation = FW_NONE;  // after the residual, which is added where tokens lie as they came
+    const int64_t step = kTurnedRows / pattern.block_rows;
+    for (int64_t row = first; row < last; row += step) {
+      call.first = row;
+      call.last = std::min(row + step, last);
+      call.rows = (call.last - call.first) * pattern.block_rows;
+      spmm(call);
+      const int64_t from = row * pattern.block_rows;
+      const int64_t place = token * pattern.rows + from;
+      kernels_.store_tokens(turned, width, std::min(call.rows, pattern.rows - from), tokens,
+                            residual == nullptr ? nullptr : residual + place, pattern.rows, y + place, pattern.rows,
+                            activation_);
+    }
+  }
+
+  void RunFew(const fw_pool *pool, int64_t tokens, const float *x, const float *residual, float *y) const {
+    const TilePattern &pattern = matrix_.pattern;
+    const GemvKernel gemv = kernels_.gemv(pattern.block_rows);
+    GemvCall call;
+    call.x = x;
+    call.x_ld = pattern.inputs;
+    call.columns = pattern.columns.data();
+    call.values = matrix_.values.get();
+    call.starts = pattern.starts.data();
+    call.bias = matrix_.bias.get();
+    call.rows = pattern.rows;
+    call.tokens = tokens;
+    call.y = y;
+    call.y_ld = pattern.rows;
+    call.residual = residual;
+    call.activation = activation_;
+    const int threads = Threads(pool);
+    const std::vector<int64_t> cuts = CutBlockRows(pattern, threads == 1 ? 1 : 2 * threads);
+    ParallelFor(pool, static_cast<int64_t>(cuts.size()) - 1, [&](int64_t part) {
+      GemvCall own = call;
+      own.first = cuts[static_cast<size_t>(part)];
+      own.last = cuts[static_cast<size_t>(part) + 1];
+      if (own.first < own.last) gemv(own);
+    });
+  }
+
+  const SpmmKernels &kernels_;
+  SparseMatrix matrix_;
+  int32_t activation_;
+  mutable Cache<int64_t, LinearPlan> plans_;
+};
+
+}  // namespace
+}  // namespace flyweight
+
+extern "C" int fw_linear_create(const fw_linear_spec *spec, fw_layer **out) {
+  using namespace flyweight;
+  return Guard("fw_linear_create", [&] {
+    if (spec == nullptr || out == nullptr) Fail("got NULL for %s.", spec == nullptr ? "spec" : "out");
+    *out = nullptr;
+    *out = new Linear(*spec);
+  });
+}
