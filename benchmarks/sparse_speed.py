@@ -1,17 +1,17 @@
 """Pruned networks and layers against the fastest dense runtime there is: how many times faster the files really are.
 
 A network is pruned by flyweight's own step, exported by flyweight, and opened in ONNX Runtime with the sparse kernels.
-It is timed in turns with its dense twin in ONNX Runtime, OpenVINO and LiteRT, float32 and int8, each runtime in a process
-of its own; ratios are to the fastest of them in the same run. Layers are timed alone, through the kernels' C interface,
-beside what the processor could do at most.
+It is timed in turns with its dense twin in ONNX Runtime, OpenVINO and LiteRT, float32 and int8, each runtime in a
+process of its own; ratios are to the fastest of them in the same run. Layers are timed alone, through the kernels' C
+interface, beside what the processor could do at most.
 
     python benchmarks/sparse_speed.py --quick                     # minutes: one network, three sparsities, some layers
     python benchmarks/sparse_speed.py --record benchmarks/results/sparse_speed.json
     python benchmarks/sparse_speed.py --model mobilenet_v2 --block 4x1 --sparsity 0.9 --json
     python benchmarks/sparse_speed.py --path avx2 --record benchmarks/results/sparse_speed_avx2.json
 
-A runtime that is not installed is left out, and told. LiteRT's files are made by litert-torch, which brings jax along, so
-it may live in a Python of its own: --litert-python, or FLYWEIGHT_LITERT_PYTHON (benchmarks/README.md says how).
+A runtime that is not installed is left out, and told. LiteRT's files are made by litert-torch, which brings jax along,
+so it may live in a Python of its own: --litert-python, or FLYWEIGHT_LITERT_PYTHON (benchmarks/README.md says how).
 With --path avx2 all runtimes, dense ones too, run on a processor that says it has no AVX-512 (avx2_cap.c).
 """
 
@@ -49,7 +49,7 @@ def main() -> None:
         Path(args.record).parent.mkdir(parents=True, exist_ok=True)
         Path(args.record).write_text(json.dumps(found, indent=1) + "\n")
     if args.json:
-        print(json.dumps(found if args.model is None or len(found["networks"]) != 1 else flat(found)))
+        print(json.dumps(flat(found) if args.model and sum(map(_sparse, found["networks"])) == 1 else found))
     else:
         from sparse_speed_table import table
 
@@ -59,7 +59,12 @@ def main() -> None:
 def flat(found: dict[str, Any]) -> dict[str, Any]:
     """Of a run of one point: its row, and what the run has besides, in one object."""
     rest = {name: value for name, value in found.items() if name not in ("networks", "layers")}
-    return {**found["networks"][0], **rest}
+    (row,) = (r for r in found["networks"] if _sparse(r))
+    return {**row, "dense": [r for r in found["networks"] if not _sparse(r)], **rest}
+
+
+def _sparse(row: dict[str, Any]) -> bool:
+    return bool(row["group"] == "sparse")
 
 
 def _arguments() -> argparse.Namespace:

@@ -185,7 +185,7 @@ def _row(net: Net, one: Timed, found: dict[str, Timed], wanted: dict[str, Any]) 
     row: dict[str, Any] = {"model": net.name, "what": c.name, "group": c.group, "threads": c.threads, **c.about}
     if one.why:
         return row | {"latency_ms": None, "why": one.why}
-    row |= {"latency_ms": one.ms, "rounds_ms": [float(f"{r:.4g}") for r in one.rounds]}
+    row |= {"latency_ms": one.ms, "least_ms": one.least_ms, "rounds_ms": [float(f"{r:.4g}") for r in one.rounds]}
     right = wanted.get(c.name)
     if right is None:
         right = _read(Path(c.path).parent / f"dense-{c.group}.npz")
@@ -216,6 +216,7 @@ def _against(one: Timed, found: dict[str, Timed], group: str) -> dict[str, Any]:
         f"best_dense_{group}_ms": best.ms,
         f"ratio_best_dense_{group}": compared["ratio"],
         f"ratio_best_dense_{group}_quartiles": compared["quartiles"],
+        f"ratio_of_least_{group}": min(t.least_ms for t in rivals) / one.least_ms,
         f"dense_{group}_ms": {t.candidate.name: t.ms for t in rivals},
     }
 

@@ -1,12 +1,13 @@
 """The networks of ``sparse_speed.py``: made, pruned by flyweight's own steps, exported, and converted for LiteRT.
 
 Values are drawn at random: speed does not depend on them, only on where the zeros are, and those are put by magnitude.
-Batch-norm's statistics are set anew on random images after pruning, so that activations are of a trained network's size.
+Batch-norm's statistics are set anew on random images after pruning, so that activations have a trained network's size.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 import subprocess
 from collections.abc import Callable, Sequence
@@ -80,7 +81,7 @@ class ResNet18(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU())
         self.pool = nn.MaxPool2d(3, 2, 1)
         widths = (64, 64, 64, 128, 128, 256, 256, 512, 512)
-        self.blocks = nn.Sequential(*(_Block(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+        self.blocks = nn.Sequential(*(_Block(a, b) for a, b in itertools.pairwise(widths)))
         self.head = nn.Linear(512, 1000)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,7 +131,7 @@ def made(net: Net, shape: Shape, sparsity: float, int8: bool = False) -> tuple[n
     model = net.make()
     brought = task(net, model)
     if sparsity:
-        structure = block(*shape)
+        structure = block(*shape, taps=True)
         model = Prune(sparsity, structure=structure, distribution=uniform(), exclude=_spared(model))(model, brought)
     _settle(model, net)
     if int8:

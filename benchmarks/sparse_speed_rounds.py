@@ -73,7 +73,7 @@ class Workers:
         self._running.clear()
 
     def _start(self, name: str) -> subprocess.Popen[str]:
-        python = self._pythons.get(name.split(":")[0], sys.executable)
+        python = self._pythons.get(name.partition(":")[0], sys.executable)
         folder = Path(__file__).resolve().parent
         # Another Python has libraries of its own, and gets nothing of this one's but flyweight.
         paths = [str(folder), str(folder.parent / "src"), *(sys.path if python == sys.executable else ())]
@@ -98,10 +98,12 @@ class Workers:
 
 @dataclass(frozen=True)
 class Timed:
-    """What was found of a candidate: the medians of its rounds in ms, what it gave out, its version; or ``why`` not."""
+    """What was found of a candidate: the medians of its rounds in ms, its one fastest call, what it gave out, its
+    version; or ``why`` not."""
 
     candidate: Candidate
     rounds: tuple[float, ...] = ()
+    least_ms: float = 0.0
     version: str = ""
     outputs: tuple[Any, ...] = ()
     why: str = ""
@@ -127,6 +129,7 @@ def timed(workers: Workers, candidates: Sequence[Candidate], rounds: int, ms: fl
         versions[c.key] = answer["version"]
     opened = [c for c in candidates if c.key in versions]
     samples: dict[str, list[float]] = {c.key: [] for c in opened}
+    least: dict[str, float] = {}
     order = random.Random(0)
     for _ in range(rounds):
         order.shuffle(opened)
@@ -139,12 +142,13 @@ def timed(workers: Workers, candidates: Sequence[Candidate], rounds: int, ms: fl
                 refused[c.key] = answer["error"]
             else:
                 samples[c.key].append(answer["ns"] / 1e6)
+                least[c.key] = min(least.get(c.key, answer["least_ns"] / 1e6), answer["least_ns"] / 1e6)
     for name in sorted({_process(c) for c in candidates}):
         workers.ask(name, {"job": "drop"})
     return {
         c.key: Timed(c, why=refused[c.key])
         if c.key in refused
-        else Timed(c, tuple(samples[c.key]), versions[c.key], outputs[c.key])
+        else Timed(c, tuple(samples[c.key]), least[c.key], versions[c.key], outputs[c.key])
         for c in candidates
     }
 

@@ -76,11 +76,12 @@ def _ms(value: float | None) -> str:
 def _machine(found: dict[str, Any]) -> list[str]:
     machine = found["machine"]
     reads = ", ".join(f"{name} {gbytes:.0f}" for name, gbytes in machine["read_gbytes"].items())
+    capped = ", all runtimes capped to AVX2" if found["capped_to_avx2"] else ""
     lines = [
-        f"path {found['path']}{', all runtimes capped to AVX2' if found['capped_to_avx2'] else ''}; one thread at most: "
-        f"{machine['peak_gflops']:.0f} GFLOP/s, int8 {machine['peak_int8_gops']:.0f} GOP/s; reading GB/s: {reads}",
-        f"medians of {found['rounds']} rounds of {found['turn_ms']:g} ms, in turns; ratios are medians of the rounds' own; "
-        f"layers' dense times are without the runtime's empty call",
+        f"path {found['path']}{capped}; reading GB/s: {reads}",
+        f"one thread at most: {machine['peak_gflops']:.0f} GFLOP/s, int8 {machine['peak_int8_gops']:.0f} GOP/s",
+        f"medians of {found['rounds']} rounds of {found['turn_ms']:g} ms, in turns; ratios: medians of the rounds' own",
+        "layers' dense times are without what an empty call of the runtime takes",
         ", ".join(sorted(set(found["runtimes"].values()))),
     ]
     return lines + [f"{name} is left out: {why}" for name, why in found["absent"].items()]
