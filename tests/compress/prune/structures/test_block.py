@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.structures.block import block
@@ -45,6 +49,28 @@ def test_convolutions_are_matrices_and_the_chain_tells_the_tile(tile, tiny_task)
         for j in range(0, matrix.shape[1], tile[1]):
             part = matrix[i : i + tile[0], j : j + tile[1]]
             assert part.all() or not part.any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 2, 3]), st.sampled_from([(4, 4), (2, 3), (1, 1)]))
+def test_with_taps_a_tile_holds_inputs_at_one_place_of_the_kernel(outputs, inputs, kernel, tile):
+    torch.manual_seed(outputs + 9 * inputs)
+    model = nn.Sequential(nn.Conv2d(1, inputs, 1), nn.Conv2d(inputs, outputs, kernel, padding=1))
+    task = replace(plain_task(nn.Linear(2, 2)), model=model, example=(torch.zeros(2, 1, 4, 4),))
+    pruned = Prune(0.5, structure=block(*tile, taps=True))(model, task)
+    (mask,) = masks(pruned)
+    weight, kept, lost = model[1].weight.detach().abs(), [], []
+    for place in range(kernel * kernel):
+        at = place // kernel, place % kernel
+        for i in range(0, outputs, tile[0]):
+            for j in range(0, inputs, tile[1]):
+                part = mask.keep[i : i + tile[0], j : j + tile[1], at[0], at[1]]
+                assert part.all() or not part.any()
+                (kept if part.all() else lost).append(
+                    float(weight[i : i + tile[0], j : j + tile[1], at[0], at[1]].sum())
+                )
+    assert kept
+    assert not lost or max(lost) <= min(kept) + 1e-5
 
 
 def test_elements_that_went_before_stay_away(tiny_task):

@@ -19,15 +19,18 @@ from flyweight.core.task import Task
 class block:
     """Tiles of ``rows`` × ``columns`` of each layer's weight as a matrix (outputs, inputs · kernel) are the units.
 
-    Tiles at the lower and the right edge may be cut short. A tile's saliency is the sum of its elements'. Biases,
-    batch-norm and transposed convolutions stay whole, and so does the layer that reads the model's input, unless
-    ``first`` says otherwise. Raises :class:`ShapeError` for a tile without elements.
+    With ``taps`` a convolution's columns are the inputs at one place of its kernel, then those at the next, the order
+    in which the sparse kernels take 4×4 tiles of int8 (for tiles of one column both are the same). Tiles at the lower
+    and the right edge may be cut short. A tile's saliency is the sum of its elements'. Biases, batch-norm and
+    transposed convolutions stay whole, and so does the layer that reads the model's input, unless ``first`` says
+    otherwise. Raises :class:`ShapeError` for a tile without elements.
     Source: tiles of 4×1 and 16×1 as in Elsen et al. 2020, arXiv 1911.09723, section 3.
     """
 
     rows: int = 4
     columns: int = 1
     first: bool = False
+    taps: bool = False
 
     units: ClassVar[str] = "blocks"
 
@@ -41,4 +44,4 @@ class block:
 
     def __call__(self, model: nn.Module, task: Task, exclude: Sequence[str]) -> list[Pool]:
         found = prunable(model, task, exclude, first=self.first, rows=True)
-        return [tiles(weight, (self.rows, self.columns)) for weight in found]
+        return [tiles(weight, (self.rows, self.columns), taps=self.taps) for weight in found]
