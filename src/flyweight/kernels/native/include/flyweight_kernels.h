@@ -126,6 +126,17 @@ typedef struct fw_qadd_spec {
   uint8_t a_zero, b_zero, y_zero, y_low, y_high;
 } fw_qadd_spec;
 
+/* y = softmax(scale * q k^T + mask) v for each text and head, float32. q is (batch, queries, heads * size), k and v are
+ * (batch, keys, heads * size), `q_token` and so on floats from a token to the next, so that they may be parts of one
+ * tensor; y is without gaps. The mask has `keys` numbers in a row; mask_batch, mask_head and mask_query floats lie from
+ * one text, head or query to the next, 0 where they share it. */
+typedef struct fw_attention_spec {
+  int64_t batch, queries, keys, heads, size;
+  int64_t q_token, k_token, v_token;
+  int64_t mask_batch, mask_head, mask_query;
+  float scale;
+} fw_attention_spec;
+
 FW_EXPORT int fw_abi(void);
 FW_EXPORT const char *fw_error(void);
 /* "avx512", "avx2" or "portable": the best that this processor has, or what FLYWEIGHT_KERNELS asks for. */
@@ -162,6 +173,14 @@ FW_EXPORT int fw_qadd_run(const fw_pool *pool, const fw_qadd_spec *spec, int64_t
 FW_EXPORT int fw_pack4(const fw_pool *pool, int64_t batch, int64_t channels, int64_t plane, const uint8_t *x, uint8_t *y);
 FW_EXPORT int fw_unpack4(const fw_pool *pool, int64_t batch, int64_t channels, int64_t plane, const uint8_t *x,
                          uint8_t *y);
+
+/* `mask` may be NULL. */
+FW_EXPORT int fw_attention_run(const fw_pool *pool, const fw_attention_spec *spec, const float *q, const float *k,
+                               const float *v, const float *mask, float *y);
+/* y = (x - mean) / sqrt(variance + epsilon) * gain + bias over each of `rows` rows of `size` numbers; `bias` may be NULL,
+ * y may be x. */
+FW_EXPORT int fw_layer_norm_run(const fw_pool *pool, int64_t rows, int64_t size, float epsilon, const float *gain,
+                                const float *bias, const float *x, float *y);
 
 /* Tiles. Which are the fastest is measured at the first run of a size and kept for the process, and, where a file is
  * named (FLYWEIGHT_TILES, or fw_tiles_file), for the next one; FLYWEIGHT_TUNE=0 takes the default without measuring.

@@ -7,20 +7,7 @@
 #include "ort/threads.h"
 
 // Until every part of the library has landed.
-#pragma weak fw_error
-#pragma weak fw_conv_create
-#pragma weak fw_linear_create
-#pragma weak fw_depthwise_create
 #pragma weak fw_block_create
-#pragma weak fw_qconv_create
-#pragma weak fw_qdepthwise_create
-#pragma weak fw_layer_free
-#pragma weak fw_output_size
-#pragma weak fw_image_run
-#pragma weak fw_linear_run
-#pragma weak fw_qimage_run
-#pragma weak fw_pack4
-#pragma weak fw_unpack4
 
 namespace flyweight::ort {
 

@@ -6,8 +6,6 @@
 namespace flyweight::ort {
 namespace {
 
-constexpr int64_t kMostRows = int64_t{1} << 31;
-
 // Runs a layer of float images on the node's first input.
 void RunImage(Call &call, const Layer &layer, int64_t channels, size_t residual_input) {
   Tensor x, residual;

@@ -1,11 +1,9 @@
-// QSparseConv and QDepthwise: integer images in c4. Pack4 and Unpack4: the way there and back.
+// QSparseConv, QDepthwise, QMaxPool and QAdd: integer images in c4.
 #include "ort/operations.h"
 #include "ort/weights.h"
 
 namespace flyweight::ort {
 namespace {
-
-constexpr int64_t kMostRows = int64_t{1} << 31;
 
 struct Zeros {
   uint8_t x_zero, y_zero, y_low, y_high;
@@ -114,71 +112,74 @@ class QDepthwise {
   Layer layer_;
 };
 
-class Pack4 {
+class QMaxPool {
  public:
-  static constexpr const char *kName = "Pack4";
+  static constexpr const char *kName = "QMaxPool";
   static constexpr const char *kInputs[] = {"x"};
   static constexpr Type kInputTypes[] = {kUint8};
   static constexpr size_t kNeeded = 1;
   static constexpr Type kOut = kUint8;
 
-  explicit Pack4(const Node &) {}
-
-  void Run(Call &call) const {
-    Tensor x;
-    call.Read(0, &x);
-    if (x.rank != 4) throw Failure{"its x is " + x.Text() + " and has to be [batch, channels, height, width]"};
-    const int64_t shape[5] = {x.shape[0], (x.shape[1] + 3) / 4, x.shape[2], x.shape[3], 4};
-    uint8_t *y = call.Output<uint8_t>(shape, 5);
-    const int64_t plane = shape[2] * shape[3];
-    if (!shape[0] || !shape[1] || !plane) return;
-    Check(fw_pack4(call.pool(), shape[0], x.shape[1], plane, x.As<uint8_t>(), y));
+  explicit QMaxPool(const Node &node) : channels_(node.Integer("channels", 1, kMostRows)) {
+    const fw_qmaxpool_spec spec{channels_, WindowOf(node)};
+    Check(fw_qmaxpool_create(&spec, layer_.out()));
   }
+
+  void Run(Call &call) const { RunIntegers(call, layer_, channels_); }
 
   static void Infer(const Shapes &shapes) {
-    const Shape x = shapes.Input(0);
-    if (x.size() != 4) return;
-    const Size groups{x[1].value < 0 ? -1 : (x[1].value + 3) / 4, ""};
-    shapes.Output(0, kUint8, {x[0], groups, x[2], x[3], {4, ""}});
-  }
-};
-
-class Unpack4 {
- public:
-  static constexpr const char *kName = "Unpack4";
-  static constexpr const char *kInputs[] = {"x"};
-  static constexpr Type kInputTypes[] = {kUint8};
-  static constexpr size_t kNeeded = 1;
-  static constexpr Type kOut = kUint8;
-
-  explicit Unpack4(const Node &node) : channels_(node.Integer("channels", 1, kMostRows)) {}
-
-  void Run(Call &call) const {
-    Tensor x;
-    call.Read(0, &x);
-    CheckImage4(x, channels_);
-    const int64_t shape[4] = {x.shape[0], channels_, x.shape[2], x.shape[3]};
-    uint8_t *y = call.Output<uint8_t>(shape, 4);
-    const int64_t plane = shape[2] * shape[3];
-    if (!shape[0] || !plane) return;
-    Check(fw_unpack4(call.pool(), shape[0], channels_, plane, x.As<uint8_t>(), y));
-  }
-
-  static void Infer(const Shapes &shapes) {
-    const Shape x = shapes.Input(0);
-    if (x.size() != 5) return;
-    shapes.Output(0, kUint8, {x[0], {shapes.Integer("channels"), ""}, x[2], x[3]});
+    InferIntegers(shapes, shapes.Integer("channels"), shapes.Integers("kernel_shape"));
   }
 
  private:
   int64_t channels_;
+  Layer layer_;
+};
+
+class QAdd {
+ public:
+  static constexpr const char *kName = "QAdd";
+  static constexpr const char *kInputs[] = {"a", "b"};
+  static constexpr Type kInputTypes[] = {kUint8, kUint8};
+  static constexpr size_t kNeeded = 2;
+  static constexpr Type kOut = kUint8;
+
+  explicit QAdd(const Node &node) {
+    const auto byte = [&](const char *name) { return static_cast<uint8_t>(node.Integer(name, 0, 255)); };
+    spec_ = {node.Number("a_scale"), node.Number("b_scale"), node.Number("y_scale"), byte("a_zero"),
+             byte("b_zero"),         byte("y_zero"),         byte("y_low"),          byte("y_high")};
+    Check(fw_qadd_run(nullptr, &spec_, 0, nullptr, nullptr, nullptr));  // what is wrong with the numbers, told now
+  }
+
+  void Run(Call &call) const {
+    Tensor a, b;
+    call.Read(0, &a);
+    call.Read(1, &b);
+    bool same = a.rank == b.rank;
+    int64_t count = 1;
+    for (size_t i = 0; same && i < a.rank; ++i) {
+      same = a.shape[i] == b.shape[i];
+      count *= a.shape[i];
+    }
+    if (!same) throw Failure{"its a is " + a.Text() + " and its b " + b.Text() + "; they have to have one shape"};
+    uint8_t *y = call.Output<uint8_t>(a.shape, a.rank);
+    if (count) Check(fw_qadd_run(call.pool(), &spec_, count, a.As<uint8_t>(), b.As<uint8_t>(), y));
+  }
+
+  static void Infer(const Shapes &shapes) {
+    const Shape a = shapes.Input(0);
+    if (!a.empty()) shapes.Output(0, kUint8, a);
+  }
+
+ private:
+  fw_qadd_spec spec_;
 };
 
 }  // namespace
 
 const OrtCustomOp *QSparseConvOp() { return Operation<QSparseConv>::Table(); }
 const OrtCustomOp *QDepthwiseOp() { return Operation<QDepthwise>::Table(); }
-const OrtCustomOp *Pack4Op() { return Operation<Pack4>::Table(); }
-const OrtCustomOp *Unpack4Op() { return Operation<Unpack4>::Table(); }
+const OrtCustomOp *QMaxPoolOp() { return Operation<QMaxPool>::Table(); }
+const OrtCustomOp *QAddOp() { return Operation<QAdd>::Table(); }
 
 }  // namespace flyweight::ort

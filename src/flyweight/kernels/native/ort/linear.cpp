@@ -5,8 +5,6 @@
 namespace flyweight::ort {
 namespace {
 
-constexpr int64_t kMostRows = int64_t{1} << 31;
-
 class SparseLinear {
  public:
   static constexpr const char *kName = "SparseLinear";

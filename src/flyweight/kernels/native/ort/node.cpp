@@ -162,6 +162,17 @@ std::vector<int64_t> Node::IntegersOr(const char *name, std::vector<int64_t> mis
   return Absent(name) ? missing : Integers(name, missing.size(), low, high);
 }
 
+float Node::Number(const char *name) const {
+  float value = 0;
+  if (!Succeeds<kInfoGetFloat>(api_, info_, name, &value)) {
+    throw Failure{std::string("it needs the attribute '") + name + "', a float. Export the file again.",
+                  kInvalidGraph};
+  }
+  return value;
+}
+
+float Node::NumberOr(const char *name, float missing) const { return Absent(name) ? missing : Number(name); }
+
 std::string Node::TextOrEmpty(const char *name) const {
   size_t size = 0;
   if (!Succeeds<kInfoGetString>(api_, info_, name, nullptr, &size)) {

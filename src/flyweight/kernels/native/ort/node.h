@@ -45,6 +45,8 @@ class Node {
   // Exactly `count` numbers, each in [low, high].
   std::vector<int64_t> Integers(const char *name, size_t count, int64_t low, int64_t high) const;
   std::vector<int64_t> IntegersOr(const char *name, std::vector<int64_t> missing, int64_t low, int64_t high) const;
+  float Number(const char *name) const;
+  float NumberOr(const char *name, float missing) const;
   // A name of fw_activation's: "", "Relu", "Relu6", "HardSwish", "Gelu"; absent is "".
   int32_t Activation(const char *name) const;
 

@@ -14,6 +14,10 @@ const OrtCustomOp *QSparseConvOp();
 const OrtCustomOp *QDepthwiseOp();
 const OrtCustomOp *Pack4Op();
 const OrtCustomOp *Unpack4Op();
+const OrtCustomOp *QMaxPoolOp();
+const OrtCustomOp *QAddOp();
+const OrtCustomOp *AttentionOp();
+const OrtCustomOp *LayerNormOp();
 
 }  // namespace flyweight::ort
 

@@ -7,6 +7,9 @@
 
 namespace flyweight::ort {
 
+// Rows, inputs and channels that an attribute may tell; memory ends before them.
+constexpr int64_t kMostRows = int64_t{1} << 31;
+
 // A kernel's reach, from `kernel_shape` and the attributes beside it; 1x1 without padding where they are absent.
 fw_window WindowOf(const Node &node);
 // The same around a kernel whose shape the weight tells.

@@ -1,0 +1,51 @@
+// The loops beside a transformer's linear layers, one table an instruction set: see kernels.h.
+#ifndef FLYWEIGHT_CORE_TOKENS_H
+#define FLYWEIGHT_CORE_TOKENS_H
+
+#include <stdint.h>
+
+namespace flyweight {
+
+// Queries that one call answers at most, in vectors.
+constexpr int kMaxQueryVectors = 2;
+
+// One head and a tile of queries, which lie along the lanes, so that the softmax's maximum and sum need no sums across.
+// W is the tile's width: `vectors` vectors.
+struct AttendCall {
+  const float *queries;  // (size, W): transposed, zeros after the last query
+  const float *keys;     // (keys, size)
+  int64_t key_ld;
+  const float *values;  // (keys, size)
+  int64_t value_ld;
+  const float *mask;  // to be added: (keys) where mask_ld is 0, else (keys, W) with that many from a row to the next
+  int64_t mask_ld;
+  int64_t key_count, size;
+  float scale;
+  float *scores;  // (keys, W), for the loop's own use
+  float *y;       // (size, W): transposed like the queries
+};
+typedef void (*AttendKernel)(const AttendCall &call);
+
+struct TokenKernels {
+  int lanes;
+  AttendKernel attend[kMaxQueryVectors];  // of one vector, of two
+  // y = (x - mean) / sqrt(variance + epsilon) * gain + bias over each row of `size`; bias may be NULL.
+  void (*normalize)(const float *x, int64_t rows, int64_t size, const float *gain, const float *bias, float epsilon,
+                    float *y);
+};
+
+const TokenKernels &Tokens();  // of the instruction set in use
+
+namespace portable {
+extern const TokenKernels kTokens;
+}
+namespace avx2 {
+extern const TokenKernels kTokens;
+}
+namespace avx512 {
+extern const TokenKernels kTokens;
+}
+
+}  // namespace flyweight
+
+#endif
