@@ -1,6 +1,15 @@
 // The integer loops, written once over a vector of bytes. A file of one instruction set includes that set's `Vector`
 // first, inside a namespace of its own, and then this file.
 
+// Sums stay in registers where their loops are taken apart before the compiler looks at them as arrays.
+#ifndef FW_UNROLL
+#if defined(__clang__)
+#define FW_UNROLL _Pragma("unroll")
+#else
+#define FW_UNROLL _Pragma("GCC unroll 32")
+#endif
+#endif
+
 using flyweight::int8::AddRun;
 using flyweight::int8::Clamp;
 using flyweight::int8::ConvTile;
@@ -17,8 +26,10 @@ void Conv(const ConvTile &tile) {
   const Clamp clamp = tile.clamp;
   for (int32_t group = tile.first_group; group < tile.end_group; ++group) {
     Vector::Sum sums[4][kVectors];
+    FW_UNROLL
     for (int r = 0; r < 4; ++r) {
       const Vector::Sum bias = Vector::All(tile.bias[4 * group + r]);
+      FW_UNROLL
       for (int v = 0; v < kVectors; ++v) sums[r][v] = bias;
     }
     const uint32_t end = tile.start[group + 1];
@@ -26,18 +37,23 @@ void Conv(const ConvTile &tile) {
     for (uint32_t block = tile.start[group]; block < end; ++block, weights += kBlock) {
       const uint8_t *x = tile.x + 4 * static_cast<int64_t>(tile.offset[block]);
       Vector::Bytes inputs[kVectors];
+      FW_UNROLL
       for (int v = 0; v < kVectors; ++v) {
         const uint8_t *from = x + 4 * Vector::kLanes * v;
         inputs[v] = Vector::ToBytes(kPart && v == kVectors - 1 ? Vector::LoadPart(from, tile.last) : Vector::Load(from));
       }
+      FW_UNROLL
       for (int r = 0; r < 4; ++r) {
         const Vector::Weight weight = Vector::Spread(weights + 4 * r);
+        FW_UNROLL
         for (int v = 0; v < kVectors; ++v) sums[r][v] = Vector::Dot(sums[r][v], inputs[v], weight);
       }
     }
     Vector::Scale scale[4];
+    FW_UNROLL
     for (int r = 0; r < 4; ++r) scale[r] = Vector::All(tile.scale[4 * group + r]);
     uint8_t *y = tile.y + 4 * tile.y_plane * group;
+    FW_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       const Vector::Sum rows[4] = {sums[0][v], sums[1][v], sums[2][v], sums[3][v]};
       Vector::Store(Vector::Rows(rows, scale, clamp), y + 4 * static_cast<int64_t>(tile.lanes[v].place),
@@ -55,9 +71,11 @@ void Plane(const PlaneTile &tile) {
     Vector::Sum sums[4] = {bias, bias, bias, bias};
     for (int32_t tap = 0; tap < tile.taps; tap += 4) {
       Vector::Raw taps[4], lanes[4];
+      FW_UNROLL
       for (int t = 0; t < 4; ++t) taps[t] = Vector::Load(x + 4 * static_cast<int64_t>(tile.offset[tap + t]));
       Vector::Interleave(taps, lanes);
       const Vector::Weight weight = Vector::SpreadFour(tile.values + tap / 4 * kBlock);
+      FW_UNROLL
       for (int k = 0; k < 4; ++k) sums[k] = Vector::Dot(sums[k], Vector::ToBytes(lanes[k]), weight);
     }
     Vector::Store(Vector::Pixels(sums, scale, tile.clamp), tile.y + 4 * static_cast<int64_t>(tile.lanes[v].place),
@@ -73,6 +91,7 @@ void Plane3(const PlaneTile &tile) {
   const Vector::Sum bias = Vector::Four(tile.bias);
   const uint8_t *row[3];
   Vector::Weight weight[3];
+  FW_UNROLL
   for (int t = 0; t < 3; ++t) {
     row[t] = tile.x + 4 * static_cast<int64_t>(tile.offset[t]);
     weight[t] = Vector::SpreadFour(tile.values + t * kBlock);
@@ -80,9 +99,11 @@ void Plane3(const PlaneTile &tile) {
   for (int32_t v = 0; v < tile.vectors; ++v) {
     const int64_t at = static_cast<int64_t>(kByTwo ? 8 : 4) * Vector::kLanes * v;
     Vector::Sum sums[4] = {bias, bias, bias, bias};
+    FW_UNROLL
     for (int t = 0; t < 3; ++t) {
       const uint8_t *x = row[t] + at;
       if (kByTwo) {
+        FW_UNROLL
         for (int k = 0; k < 4; ++k) {
           const Vector::Raw four = Vector::Load(x + (k & 1) * 8 + (k >> 1) * 4 * Vector::kLanes);
           sums[k] = Vector::Dot(sums[k], Vector::ToBytes(Vector::FirstThree(four)), weight[t]);

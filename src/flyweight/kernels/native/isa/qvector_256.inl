@@ -4,7 +4,8 @@
 struct Vector {
   static constexpr int kLanes = 8;
   using Raw = __m256i;
-  using Sum = __m256i;
+  // Of 32-bit numbers, as what adds to it takes it: GCC keeps an array of another type in memory.
+  typedef int32_t Sum __attribute__((vector_size(32)));
   using Scale = __m256;
 
 #if FW_VNNI_256
@@ -22,7 +23,9 @@ struct Vector {
   static inline Weight SpreadFour(const int8_t *from) {
     return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from)));
   }
-  static inline Sum Dot(Sum sum, Bytes x, Weight weight) { return _mm256_dpbusd_avx_epi32(sum, x, weight); }
+  static inline Sum Dot(Sum sum, Bytes x, Weight weight) {
+    return reinterpret_cast<Sum>(_mm256_dpbusd_avx_epi32(reinterpret_cast<__m256i>(sum), x, weight));
+  }
 #else
   static constexpr int kMost = 2;
   static constexpr bool kWide = true;
@@ -50,7 +53,7 @@ struct Vector {
   }
   static inline Sum Dot(Sum sum, Bytes x, Weight weight) {
     const __m256i even = _mm256_madd_epi16(x.even, weight.even), odd = _mm256_madd_epi16(x.odd, weight.odd);
-    return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
+    return reinterpret_cast<Sum>(_mm256_add_epi32(reinterpret_cast<__m256i>(sum), _mm256_add_epi32(even, odd)));
   }
 #endif
 
@@ -80,10 +83,10 @@ struct Vector {
     const __m256i index = _mm256_mullo_epi32(count, _mm256_set1_epi32(static_cast<int>(stride)));
     return _mm256_mask_i32gather_epi32(fill, from, index, mask, 4);
   }
-  static inline Sum All(int32_t value) { return _mm256_set1_epi32(value); }
+  static inline Sum All(int32_t value) { return reinterpret_cast<Sum>(_mm256_set1_epi32(value)); }
   static inline Scale All(float value) { return _mm256_set1_ps(value); }
   static inline Sum Four(const int32_t *from) {
-    return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from)));
+    return reinterpret_cast<Sum>(_mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from))));
   }
   static inline Scale Four(const float *from) {
     const __m128 one = _mm_loadu_ps(from);
@@ -108,10 +111,11 @@ struct Vector {
   }
   static inline Raw Larger(Raw a, Raw b) { return _mm256_max_epu8(a, b); }
 
-  static inline Sum Rounded(Sum sum, Scale scale, __m256 top) {
-    return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale), top));
+  static inline __m256i Rounded(Sum sum, Scale scale, __m256 top) {
+    const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(reinterpret_cast<__m256i>(sum)), scale);
+    return _mm256_cvtps_epi32(_mm256_min_ps(scaled, top));
   }
-  static inline Raw Clamped(Sum a, Sum b, Sum c, Sum d, const Clamp &clamp) {
+  static inline Raw Clamped(__m256i a, __m256i b, __m256i c, __m256i d, const Clamp &clamp) {
     const __m256i zero = _mm256_set1_epi16(clamp.zero);
     const __m256i ab = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero);
     const __m256i cd = _mm256_adds_epi16(_mm256_packs_epi32(c, d), zero);

@@ -8,7 +8,8 @@ struct Vector {
   using Raw = __m512i;
   using Bytes = __m512i;
   using Weight = __m512i;
-  using Sum = __m512i;
+  // Of 32-bit numbers, as what adds to it takes it: GCC keeps an array of another type in memory.
+  typedef int32_t Sum __attribute__((vector_size(64)));
   using Scale = __m512;
 
   static inline Raw Load(const uint8_t *from) { return _mm512_loadu_si512(from); }
@@ -43,12 +44,14 @@ struct Vector {
   static inline Weight SpreadFour(const int8_t *from) {
     return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from)));
   }
-  static inline Sum Dot(Sum sum, Bytes x, Weight weight) { return _mm512_dpbusd_epi32(sum, x, weight); }
+  static inline Sum Dot(Sum sum, Bytes x, Weight weight) {
+    return reinterpret_cast<Sum>(_mm512_dpbusd_epi32(reinterpret_cast<__m512i>(sum), x, weight));
+  }
 
-  static inline Sum All(int32_t value) { return _mm512_set1_epi32(value); }
+  static inline Sum All(int32_t value) { return reinterpret_cast<Sum>(_mm512_set1_epi32(value)); }
   static inline Scale All(float value) { return _mm512_set1_ps(value); }
   static inline Sum Four(const int32_t *from) {
-    return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from)));
+    return reinterpret_cast<Sum>(_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from))));
   }
   static inline Scale Four(const float *from) { return _mm512_broadcast_f32x4(_mm_loadu_ps(from)); }
 
@@ -70,10 +73,11 @@ struct Vector {
   }
   static inline Raw Larger(Raw a, Raw b) { return _mm512_max_epu8(a, b); }
 
-  static inline Sum Rounded(Sum sum, Scale scale, __m512 top) {
-    return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale), top));
+  static inline __m512i Rounded(Sum sum, Scale scale, __m512 top) {
+    const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(reinterpret_cast<__m512i>(sum)), scale);
+    return _mm512_cvtps_epi32(_mm512_min_ps(scaled, top));
   }
-  static inline Raw Clamped(Sum a, Sum b, Sum c, Sum d, const Clamp &clamp) {
+  static inline Raw Clamped(__m512i a, __m512i b, __m512i c, __m512i d, const Clamp &clamp) {
     const __m512i zero = _mm512_set1_epi16(clamp.zero);
     const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero);
     const __m512i cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero);
