@@ -44,8 +44,9 @@ def bitmap(proto: Any, blocks: Iterable[tuple[int, int]] = (), widths: Mapping[i
     the tiles with a number in them and one bit a tile. Plain operations make the weight of the two; the runtime carries
     them out once, when it opens the file (for which it takes time, and memory for what lies between), and after that
     the weight is a constant like any other. Where most of the bitmap's own bytes are zero, they are stored in the same
-    way. What gets no smaller stays, and so does what an operation of ours reads: the file never grows. ``widths`` are
-    those of :func:`~flyweight.deploy.export.pack.pack`, which comes after.
+    way. What gets no smaller stays: the file never grows. What an operation of ours reads stays too, but for the bits
+    that tell which of its tiles are kept: they are a bitmap themselves. ``widths`` are those of
+    :func:`~flyweight.deploy.export.pack.pack`, which comes after.
     """
     from onnx import TensorProto, numpy_helper
 
@@ -56,7 +57,12 @@ def bitmap(proto: Any, blocks: Iterable[tuple[int, int]] = (), widths: Mapping[i
     told, writer = Left(), _Writer(proto.graph)
     ours = {name for node in proto.graph.node if node.domain for name in node.input}
     for tensor in list(proto.graph.initializer):
-        if tensor.data_type not in kinds or len(tensor.dims) < 2 or not all(tensor.dims) or tensor.name in ours:
+        if tensor.name in ours:
+            bits = tensor.data_type == TensorProto.UINT8 and all(tensor.dims)
+            if bits and writer.line(numpy_helper.to_array(tensor), tensor.name):
+                proto.graph.initializer.remove(tensor)
+            continue
+        if tensor.data_type not in kinds or len(tensor.dims) < 2 or not all(tensor.dims):
             continue
         weight = numpy_helper.to_array(tensor)
         codes = _CODES.search(tensor.name)
@@ -138,6 +144,20 @@ class _Writer:
         self._reshape(made, value, weight.shape, name)
         return made
 
+    def line(self, bits: Any, name: str) -> bool:
+        """Writes what yields ``bits``, a line of bytes most of which are zero, under ``name``, if that is smaller."""
+        from onnx import TensorProto
+
+        made = _Piece()
+        value = self._sparse_bytes(made, bits)
+        if value is None:
+            return False
+        self._node(made, "Cast", [self._reshape(made, value)], name, to=TensorProto.UINT8)
+        if made.bytes + (0 if self._all.nodes else self._shared.bytes) > _WORTH * (bits.nbytes + len(name)):
+            return False
+        self.write(made)
+        return True
+
     def write(self, made: _Piece) -> None:
         """Takes ``made`` into the file, and before the first one what they share."""
         if not self._all.nodes:
@@ -194,6 +214,13 @@ class _Writer:
         """The name of the bitmap's bytes as int32, themselves made from a bitmap where that is smaller."""
         from onnx import TensorProto
 
+        value = self._sparse_bytes(made, bits)
+        return self._node(made, "Cast", [self._constant(made, bits)], to=TensorProto.INT32) if value is None else value
+
+    def _sparse_bytes(self, made: _Piece, bits: Any) -> str | None:
+        """The name of ``(1, bytes)`` int32 made of the bytes that are not zero and a bitmap, if that is smaller."""
+        from onnx import TensorProto
+
         cut = tiles(bits.reshape(1, -1), (1, 1))
         if cut.kept.nbytes + cut.bits.nbytes < bits.nbytes:
             inner = _Piece()
@@ -202,7 +229,7 @@ class _Writer:
             if inner.bytes < _WORTH * bits.nbytes:
                 made.take(inner)
                 return name
-        return self._node(made, "Cast", [self._constant(made, bits)], to=TensorProto.INT32)
+        return None
 
     def _places(self) -> str:
         """The name of ``(256, 8)``: the bits of each byte, the highest first."""

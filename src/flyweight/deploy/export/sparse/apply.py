@@ -6,20 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from flyweight.deploy.export.sparse.change import Change
+from flyweight.deploy.export.sparse.net import Net
 from flyweight.kernels.library import DOMAIN
 
 VERSION = 1
 """Of the domain of our operations."""
 
 
-def apply(proto: Any, changes: Sequence[Change]) -> None:
-    """Puts each of ``changes``, found in ``proto``, in the place of its last node; constants that nobody reads any more
-    go."""
+def apply(proto: Any, net: Net, changes: Sequence[Change]) -> None:
+    """Puts each of ``changes``, found in ``net``, in the place of its last node; constants that nobody reads any more
+    go. ``proto`` is that of ``net``, or a copy."""
     graph = proto.graph
     nodes = list(graph.node)
-    made = {id(change.nodes[-1]): change.made for change in changes}
-    gone = {id(node) for change in changes for node in change.nodes}
-    written = [made.get(id(node), node) for node in nodes if id(node) in made or id(node) not in gone]
+    made = {net.places[id(change.nodes[-1])]: change.made for change in changes}
+    gone = {net.places[id(node)] for change in changes for node in change.nodes}
+    written = [made.get(place, node) for place, node in enumerate(nodes) if place in made or place not in gone]
     copies = [type(node).FromString(node.SerializeToString()) for node in written]
     del graph.node[:]
     graph.node.extend(copies)
