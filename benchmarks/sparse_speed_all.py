@@ -119,7 +119,7 @@ def network(bench: Bench, net: Net) -> list[dict[str, Any]]:
     args, folder = bench.args, bench.out / net.name
     folder.mkdir(exist_ok=True)
     candidates, wanted = _dense(bench, net, folder), {}
-    inputs = str(folder / "inputs.npz")
+    inputs, dense_bytes = str(folder / "inputs.npz"), (folder / "dense-fp32.onnx").stat().st_size
     for block, sparsity, int8 in args.points:
         if int8 and not net.images:
             continue
@@ -131,7 +131,7 @@ def network(bench: Bench, net: Net) -> list[dict[str, Any]]:
         wanted[name] = expected(model, net)
         say(f"{net.name} {name}: {path.stat().st_size} bytes. {' '.join(notes)}")
         about = {"block": f"{block[0]}x{block[1]}", "sparsity": sparsity, "int8": int8, "notes": notes}
-        about |= {"size_bytes": path.stat().st_size}
+        about |= {"size_bytes": path.stat().st_size, "size_ratio": path.stat().st_size / dense_bytes}
         candidates += [Candidate(name, "sparse", "onnxruntime", t, str(path), inputs, about) for t in args.threads]
     found = bench.timed(candidates)
     return [_row(net, one, found, wanted) for one in found.values()]
@@ -186,6 +186,8 @@ def _row(net: Net, one: Timed, found: dict[str, Timed], wanted: dict[str, Any]) 
     if one.why:
         return row | {"latency_ms": None, "why": one.why}
     row |= {"latency_ms": one.ms, "least_ms": one.least_ms, "rounds_ms": [float(f"{r:.4g}") for r in one.rounds]}
+    if one.ops_us:
+        row["ops_us"] = {op: round(us, 1) for op, us in sorted(one.ops_us.items(), key=lambda i: -i[1])}
     right = wanted.get(c.name)
     if right is None:
         right = _read(Path(c.path).parent / f"dense-{c.group}.npz")

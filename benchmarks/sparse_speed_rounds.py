@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +98,15 @@ class Workers:
 
 @dataclass(frozen=True)
 class Timed:
-    """What was found of a candidate: the medians of its rounds in ms, its one fastest call, what it gave out, its
-    version; or ``why`` not."""
+    """What was found of a candidate: the medians of its rounds in ms, its one fastest call, its version, what it gave
+    out, and of ours the microseconds of each kind of operation; or ``why`` not."""
 
     candidate: Candidate
     rounds: tuple[float, ...] = ()
     least_ms: float = 0.0
     version: str = ""
     outputs: tuple[Any, ...] = ()
+    ops_us: Mapping[str, float] = field(default_factory=dict)
     why: str = ""
 
     @property
@@ -130,6 +131,7 @@ def timed(workers: Workers, candidates: Sequence[Candidate], rounds: int, ms: fl
     opened = [c for c in candidates if c.key in versions]
     samples: dict[str, list[float]] = {c.key: [] for c in opened}
     least: dict[str, float] = {}
+    ops: dict[str, dict[str, float]] = {}
     order = random.Random(0)
     for _ in range(rounds):
         order.shuffle(opened)
@@ -143,12 +145,16 @@ def timed(workers: Workers, candidates: Sequence[Candidate], rounds: int, ms: fl
             else:
                 samples[c.key].append(answer["ns"] / 1e6)
                 least[c.key] = min(least.get(c.key, answer["least_ns"] / 1e6), answer["least_ns"] / 1e6)
+    # By operation, and after the timing: a session that profiles would be in its way.
+    for c in opened:
+        if c.group == "sparse" and c.kind == "onnxruntime" and c.key not in refused:
+            ops[c.key] = workers.ask(_process(c), {**asdict(c), "job": "ops"}).get("us", {})
     for name in sorted({_process(c) for c in candidates}):
         workers.ask(name, {"job": "drop"})
     return {
         c.key: Timed(c, why=refused[c.key])
         if c.key in refused
-        else Timed(c, tuple(samples[c.key]), least[c.key], versions[c.key], outputs[c.key])
+        else Timed(c, tuple(samples[c.key]), least[c.key], versions[c.key], outputs[c.key], ops.get(c.key, {}))
         for c in candidates
     }
 

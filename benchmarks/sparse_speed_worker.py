@@ -151,8 +151,17 @@ def _kernel(request: dict[str, Any], arrays: list[Any]) -> tuple[Call, str]:
     return kernel(request, arrays)
 
 
+def _ops(held: dict[str, Call], request: dict[str, Any]) -> dict[str, Any]:
+    """Microseconds a call of an ``.onnx`` file, by operation."""
+    from flyweight.deploy.runtimes.onnxruntime import open_session
+
+    with np.load(request["inputs"]) as read:
+        arrays = [read[name] for name in sorted(read.files)]
+    return {"us": open_session(request["path"], request["threads"]).op_times(arrays, 15)}
+
+
 _OPENERS = {"onnxruntime": _onnxruntime, "openvino": _openvino, "litert": _litert, "kernel": _kernel}
-_JOBS = {"open": _open, "time": _time, "drop": _drop, "machine": _machine, "capped": _capped}
+_JOBS = {"open": _open, "time": _time, "drop": _drop, "machine": _machine, "ops": _ops, "capped": _capped}
 
 
 if __name__ == "__main__":
