@@ -19,7 +19,12 @@ _THROUGH = frozenset(
 )
 """Operations that a runtime does on integers, or inside the operation before."""
 
-_INTEGER = frozenset(("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"))
+_INTEGER = frozenset(
+    (
+        *("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
+        *("QSparseConv", "QDepthwise", "QMaxPool", "QAdd", "Pack4", "Unpack4"),
+    )
+)
 _EDGES = frozenset(("QuantizeLinear", "DequantizeLinear", "Constant", "Shape", "ConstantOfShape", "Cast"))
 
 

@@ -170,6 +170,8 @@ def _counted(path: Path, batch: int) -> _Sheet:
     zeros = zero_share(graph)
     if zeros is not None:
         sheet.detail["zero_share"] = round(zeros, 4)
+    if found.dense is not None and found.dense != found.count:
+        sheet.detail["macs_dense"] = found.dense
     if found.nonzero is not None:
         sheet.detail["macs_nonzero"] = found.nonzero
     if where := place_bytes(graph):

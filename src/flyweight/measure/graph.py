@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flyweight.core.errors import ArtifactError
+from flyweight.measure.own_ops import with_twins
 
 _DRAWN = frozenset(
     ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -76,7 +77,7 @@ def read_graph(path: Path | str, batch: int = 1) -> Graph:
             model = onnx.inliner.inline_local_functions(model)
         files = (path, *_outside(model, path))
         size = _fix_batch(model, batch)
-        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(with_twins(model), data_prop=True)
     except Exception as error:  # protobuf's, onnx's and the system's errors have no common class
         raise ArtifactError(
             f"ArtifactError: {path} ({path.stat().st_size} bytes) is no whole .onnx file: "
@@ -90,7 +91,7 @@ def read_graph(path: Path | str, batch: int = 1) -> Graph:
             if value is not None:
                 constants[node.output[0]] = value
     shapes = {name: tuple(tensor.dims) for name, tensor in constants.items()}
-    for info in (*graph.input, *graph.value_info, *graph.output):
+    for info in (*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output):
         shape = _shape(info)
         if shape is not None:
             shapes.setdefault(info.name, shape)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flyweight.measure.graph import Graph, attribute
+from flyweight.measure.own_macs import products
+from flyweight.measure.own_ops import Skipping, own
 from flyweight.measure.stored import nonzero, stored
 
 _FREE = frozenset(
@@ -16,7 +18,19 @@ _FREE = frozenset(
         *("Cast", "CastLike", "Compress", "Concat", "Constant", "ConstantOfShape", "DepthToSpace", "Dropout", "Expand"),
         *("EyeLike", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "NonZero", "OneHot", "Pad"),
         *("Range", "Reshape", "ReverseSequence", "Scatter", "ScatterElements", "ScatterND", "Shape", "Size", "Slice"),
-        *("SpaceToDepth", "Split", "SplitToSequence", "Squeeze", "Tile", "Transpose", "Trilu", "Unsqueeze", "Where"),
+        *(
+            "Pack4",
+            "Unpack4",
+            "SpaceToDepth",
+            "Split",
+            "SplitToSequence",
+            "Squeeze",
+            "Tile",
+            "Transpose",
+            "Trilu",
+            "Unsqueeze",
+            "Where",
+        ),
         *("And", "Or", "Not", "Xor", "Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "IsNaN", "IsInf"),
     )
 )
@@ -30,8 +44,10 @@ Rule = Callable[[Any, Sequence[Shape], Shape], int]
 class Macs:
     """``count`` multiply-accumulates an example, None where a shape is unknown (``why`` says of what).
 
-    ``nonzero`` are those by a weight that is not zero, as many as are left for kernels that skip zeros (estimated from
-    the weights: no runtime was asked); None where ``count`` is, or weights lie outside the file. ``uncounted`` are the
+    ``dense`` are those of the same layers without tiles left out; it is more than ``count`` where layers run on the
+    sparse kernels. ``nonzero`` are those by a weight that is not zero, as many as are left for kernels that skip zeros
+    (estimated from the weights: no runtime was asked). Both are None where ``count`` is, and ``nonzero`` where weights
+    lie outside the file. ``uncounted`` are the
     types of operation that compute and are not in it, most frequent first.
     """
 
@@ -39,6 +55,7 @@ class Macs:
     uncounted: tuple[str, ...]
     why: str = ""
     nonzero: int | None = None
+    dense: int | None = None
 
 
 def macs(graph: Graph) -> Macs:
@@ -47,14 +64,24 @@ def macs(graph: Graph) -> Macs:
     Convolution: output elements × kernel elements × input channels / groups; transposed: input elements × kernel
     elements × output channels / groups; matrix product: rows × columns × inner size × batch of matrices. Integer forms,
     and operations between QuantizeLinear and DequantizeLinear, count like their float twins. Biases are not counted.
-    Zeros among the weights count: runtimes multiply them as any other number, however the file stores them. What is
+    Zeros among the weights count: runtimes multiply them as any other number, however the file stores them; but of a
+    layer on the sparse kernels only what lies in tiles that are kept, for that is what they multiply. What is
     computed from constants alone, when the file is opened, does not count.
     FLOPs, as ``torch.utils.flop_counter`` has them, are twice this.
     """
-    total, live = 0, 0.0
+    total, dense, live = 0.0, 0, 0.0
     shares = _Shares(graph)
     uncounted: Counter[str] = Counter()
     for node in graph.live:
+        if own(node):
+            parts = products(node, graph)
+            if parts is None:
+                return Macs(None, _named(uncounted), f"a shape at {node.op_type} {node.name!r} is unknown")
+            uncounted[node.op_type] += not parts and node.op_type not in _FREE
+            dense += sum(part.count for part in parts)
+            total += sum(part.computed(graph) for part in parts)
+            live += sum(part.count * shares.kept(part.kept) for part in parts)
+            continue
         if node.op_type not in _RULES:
             uncounted[node.op_type] += node.op_type not in _FREE
             continue
@@ -67,9 +94,11 @@ def macs(graph: Graph) -> Macs:
         *shapes, output = (graph.shapes[n] for n in names)
         count = rule(node, shapes, output)
         total += count
+        dense += count
         live += count * shares.of(node, places)
     nonzero = None if math.isnan(live) else round(live / graph.batch)
-    return Macs(total // graph.batch, _named(uncounted), nonzero=nonzero)
+    count, whole = round(total / graph.batch), dense // graph.batch
+    return Macs(count, _named(uncounted), nonzero=nonzero, dense=whole)
 
 
 class _Shares:
@@ -83,6 +112,13 @@ class _Shares:
     def of(self, node: Any, operands: Sequence[int]) -> float:
         """The share of the node's products in which no stored operand is zero."""
         return math.prod(self._share(node.input[place]) for place in operands)
+
+    def kept(self, weight: Skipping | None) -> float:
+        """The share of nonzero numbers of a weight of ours; 1 of none."""
+        if weight is None:
+            return 1.0
+        count = nonzero(self._graph, weight.values)
+        return math.nan if count is None else min(1.0, count / max(1, weight.elements))
 
     def _share(self, name: str) -> float:
         if name not in self._known:

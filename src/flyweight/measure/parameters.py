@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from flyweight.measure.graph import Graph, attribute
+from flyweight.measure.own_ops import own, skipping
 from flyweight.measure.stored import nonzero, places, stored
 
 _SETTINGS: dict[str, tuple[int, ...]] = {
@@ -38,8 +40,8 @@ def parameters(graph: Graph) -> int:
 
     Scales, zero-points, shapes, indices and scalars are not counted, so a quantized graph has as many as its
     float twin. Of a weight whose zeros are left out of the file those that are kept count, and its bitmap does not;
-    zeros that are stored count. A batch normalization that was not folded counts all four numbers a channel that it
-    stores.
+    zeros that are stored count, but those in tiles of a layer on the sparse kernels do not. A batch normalization that
+    was not folded counts all four numbers a channel that it stores.
     """
     return sum(_count(graph, name) for name in weights(graph))
 
@@ -77,6 +79,7 @@ def zero_share(graph: Graph) -> float | None:
     read = dict.fromkeys(name for node in graph.live for name in node.input if name)
     found = [form for name in read if (form := stored(graph, name)) is not None]
     sizes |= {form.name: form.elements for form in found if form.sparse and form.name in sizes}
+    sizes |= {weight.values: weight.elements for node in graph.live for weight in skipping(node)}
     counts = [nonzero(graph, name) for name in names]
     if not names or None in counts:
         return None
@@ -90,7 +93,7 @@ def weights(graph: Graph) -> Iterator[str]:
     seen: set[str] = set(places(graph))
     for node in graph.nodes:
         for place, name in enumerate(node.input):
-            if name in seen or name not in graph.constants or place in _SETTINGS.get(node.op_type, ()):
+            if name in seen or name not in graph.constants or place in _settings(node):
                 continue
             tensor = graph.constants[name]
             if tensor.dims and onnx.TensorProto.DataType.Name(tensor.data_type) not in _INDICES:
@@ -98,8 +101,16 @@ def weights(graph: Graph) -> Iterator[str]:
                 yield name
 
 
+def _settings(node: Any) -> tuple[int, ...]:
+    if own(node):
+        return (5,) if node.op_type == "QSparseConv" else (3,) if node.op_type == "QDepthwise" else ()
+    return _SETTINGS.get(node.op_type, ())
+
+
 def _count(graph: Graph, name: str) -> int:
     for node in graph.nodes:
+        if any(name == weight.values for weight in skipping(node)):
+            return nonzero(graph, name) or 0
         if node.op_type == "MatMulNBits" and name == node.input[1]:  # packed, several to a byte
             return math.prod((attribute(node, "K"), attribute(node, "N")))
     return graph.elements(name)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from flyweight.measure.graph import Graph, attribute
+from flyweight.measure.own_ops import skipping
 
 _FIRST = frozenset(
     (*("Cast", "DequantizeLinear", "Flatten", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"),)
@@ -67,6 +68,7 @@ def places(graph: Graph) -> frozenset[str]:
     """The constants that tell nothing but where numbers stand: bitmaps, and what it takes to read them."""
     found: set[str] = set()
     waiting = [name for node in graph.nodes if node.op_type == "NonZero" for name in node.input]
+    waiting += [weight.keep for node in graph.nodes for weight in skipping(node)]
     waiting = [name for name in waiting if name in graph.fixed]
     while waiting:
         name = waiting.pop()
