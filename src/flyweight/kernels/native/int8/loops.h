@@ -18,11 +18,13 @@ struct Lanes {
   uint32_t mask;
 };
 
-// y = max(low, saturate(round(min(acc * scale, top)) + zero)); top is y_high - zero.
+// y = max(low, saturate(round(min(acc * scale, top)) + zero)); top is y_high - zero. `plain` says that zero and low are
+// 0, top is 255 and no acc * scale reaches 2^31: then saturating is all that there is to do.
 struct Clamp {
   float top;
   int16_t zero;
   uint8_t low;
+  bool plain;
 };
 
 // One run of vectors of positions through some groups of four rows of a convolution.

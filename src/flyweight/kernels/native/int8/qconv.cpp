@@ -36,7 +36,7 @@ class QConv final : public fw_layer {
 
   const Table &table_;
   fw_window window_;
-  Clamp clamp_;
+  Clamp clamp_{};
   uint8_t x_zero_;
   int64_t rows_, groups_, input_groups_;
   std::vector<uint32_t> starts_;   // (groups + 1)
@@ -50,7 +50,6 @@ class QConv final : public fw_layer {
 QConv::QConv(const fw_qconv_spec &spec)
     : table_(ActiveTable()),
       window_(spec.window),
-      clamp_(MakeClamp(spec.y_zero, spec.y_low, spec.y_high)),
       x_zero_(spec.x_zero) {
   const fw_matrix &weight = spec.weight;
   if (weight.block_rows != 4 || weight.block_columns != 4)
@@ -89,6 +88,7 @@ QConv::QConv(const fw_qconv_spec &spec)
   }
   bias_ = FoldBias(spec.bias, sums.data(), x_zero_, rows_, groups_ * 4);
   scale_ = CopyScale(spec.scale, rows_, groups_ * 4);
+  clamp_ = MakeClamp(spec.y_zero, spec.y_low, spec.y_high, scale_.get(), rows_);
 }
 
 Plan QConv::MakePlan(int64_t height, int64_t width) const {

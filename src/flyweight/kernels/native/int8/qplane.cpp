@@ -79,7 +79,7 @@ class QDepthwise final : public QPlane {
   Plan MakePlan(int64_t height, int64_t width) const override;
   void Run(PlaneTile &call, int64_t group) const override;
 
-  Clamp clamp_;
+  Clamp clamp_{};
   bool three_;  // 3x3, whose rows of taps are one load
   bool by_two_;
   int64_t fours_;  // of taps
@@ -89,7 +89,7 @@ class QDepthwise final : public QPlane {
 };
 
 QDepthwise::QDepthwise(const fw_qdepthwise_spec &spec)
-    : QPlane(spec.channels, spec.window), clamp_(MakeClamp(spec.y_zero, spec.y_low, spec.y_high)) {
+    : QPlane(spec.channels, spec.window) {
   if (spec.weight == nullptr) Fail("weight is NULL. Give %lld numbers, (channels, kernel_h, kernel_w).",
                                    static_cast<long long>(Product(channels_, taps_, "weight")));
   Product(Product(channels_ + 3, taps_ + 4, "weight"), 2, "weight");
@@ -116,6 +116,7 @@ QDepthwise::QDepthwise(const fw_qdepthwise_spec &spec)
   }
   bias_ = FoldBias(spec.bias, sums.data(), spec.x_zero, channels_, groups_ * 4);
   scale_ = CopyScale(spec.scale, channels_, groups_ * 4);
+  clamp_ = MakeClamp(spec.y_zero, spec.y_low, spec.y_high, scale_.get(), channels_);
 }
 
 Plan QDepthwise::MakePlan(int64_t height, int64_t width) const {

@@ -7,9 +7,12 @@
 
 namespace flyweight::int8 {
 
-Clamp MakeClamp(uint8_t zero, uint8_t low, uint8_t high) {
+Clamp MakeClamp(uint8_t zero, uint8_t low, uint8_t high, const float *scale, int64_t rows) {
   if (low > high) Fail("y_low is %d and y_high is %d. Give bounds of which the lower is not the higher.", low, high);
-  return {static_cast<float>(high) - static_cast<float>(zero), zero, low};
+  bool plain = zero == 0 && low == 0 && high == 255;
+  // Sums are 32 bits, so a scale below 1 leaves them below 2^31.
+  for (int64_t row = 0; row < rows && plain; ++row) plain = std::fabs(scale[row]) < 1.0f;
+  return {static_cast<float>(high) - static_cast<float>(zero), zero, low, plain};
 }
 
 AlignedArray<float> CopyScale(const float *scale, int64_t rows, int64_t padded) {

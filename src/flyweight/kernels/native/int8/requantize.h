@@ -13,8 +13,8 @@
 
 namespace flyweight::int8 {
 
-// The bounds of the result as the loops take them; throws Error where they are none.
-Clamp MakeClamp(uint8_t zero, uint8_t low, uint8_t high);
+// The bounds of the result as the loops take them; throws Error where they are none. `scale` are the layer's.
+Clamp MakeClamp(uint8_t zero, uint8_t low, uint8_t high, const float *scale, int64_t rows);
 
 // `rows` scales, and zeros up to `padded`; throws Error where one is missing or not finite.
 AlignedArray<float> CopyScale(const float *scale, int64_t rows, int64_t padded);

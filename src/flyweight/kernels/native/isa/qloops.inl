@@ -20,6 +20,21 @@ inline int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 constexpr int kBlock = Vector::kWide ? 32 : 16;
 
+template <int kVectors, bool kPlain>
+inline __attribute__((always_inline)) void StoreRows(const Vector::Sum (&sums)[4][kVectors], const ConvTile &tile,
+                                                     int32_t group) {
+  Vector::Scale scale[4];
+  FW_UNROLL
+  for (int r = 0; r < 4; ++r) scale[r] = Vector::All(tile.scale[4 * group + r]);
+  uint8_t *y = tile.y + 4 * tile.y_plane * group;
+  FW_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const Vector::Sum rows[4] = {sums[0][v], sums[1][v], sums[2][v], sums[3][v]};
+    Vector::Store(Vector::Rows<kPlain>(rows, scale, tile.clamp), y + 4 * static_cast<int64_t>(tile.lanes[v].place),
+                  tile.lanes[v].mask);
+  }
+}
+
 // kVectors vectors of positions times four rows are held in registers over all blocks of the group.
 template <int kVectors, bool kPart>
 void Conv(const ConvTile &tile) {
@@ -49,21 +64,17 @@ void Conv(const ConvTile &tile) {
         for (int v = 0; v < kVectors; ++v) sums[r][v] = Vector::Dot(sums[r][v], inputs[v], weight);
       }
     }
-    Vector::Scale scale[4];
-    FW_UNROLL
-    for (int r = 0; r < 4; ++r) scale[r] = Vector::All(tile.scale[4 * group + r]);
-    uint8_t *y = tile.y + 4 * tile.y_plane * group;
-    FW_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      const Vector::Sum rows[4] = {sums[0][v], sums[1][v], sums[2][v], sums[3][v]};
-      Vector::Store(Vector::Rows(rows, scale, clamp), y + 4 * static_cast<int64_t>(tile.lanes[v].place),
-                    tile.lanes[v].mask);
+    if (clamp.plain) {
+      StoreRows<kVectors, true>(sums, tile, group);
+    } else {
+      StoreRows<kVectors, false>(sums, tile, group);
     }
   }
 }
 
 // Four taps at a time are interleaved, so that a lane holds four taps of one channel of one pixel.
-void Plane(const PlaneTile &tile) {
+template <bool kPlain>
+void PlaneAs(const PlaneTile &tile) {
   const Vector::Scale scale = Vector::Four(tile.scale);
   const Vector::Sum bias = Vector::Four(tile.bias);
   for (int32_t v = 0; v < tile.vectors; ++v) {
@@ -78,15 +89,15 @@ void Plane(const PlaneTile &tile) {
       FW_UNROLL
       for (int k = 0; k < 4; ++k) sums[k] = Vector::Dot(sums[k], Vector::ToBytes(lanes[k]), weight);
     }
-    Vector::Store(Vector::Pixels(sums, scale, tile.clamp), tile.y + 4 * static_cast<int64_t>(tile.lanes[v].place),
+    Vector::Store(Vector::Pixels<kPlain>(sums, scale, tile.clamp), tile.y + 4 * static_cast<int64_t>(tile.lanes[v].place),
                   tile.lanes[v].mask);
   }
 }
 
 // Three taps in a row: four pixels that lie together hold what two neighbouring positions need, so one shuffle within
 // 16 bytes takes the place of two interleavings.
-template <bool kByTwo>
-void Plane3(const PlaneTile &tile) {
+template <bool kByTwo, bool kPlain>
+void Plane3As(const PlaneTile &tile) {
   const Vector::Scale scale = Vector::Four(tile.scale);
   const Vector::Sum bias = Vector::Four(tile.bias);
   const uint8_t *row[3];
@@ -116,10 +127,17 @@ void Plane3(const PlaneTile &tile) {
         sums[3] = Vector::Dot(sums[3], Vector::ToBytes(Vector::LastThree(right)), weight[t]);
       }
     }
-    Vector::Raw bytes = Vector::Pixels(sums, scale, tile.clamp);
+    Vector::Raw bytes = Vector::Pixels<kPlain>(sums, scale, tile.clamp);
     if (kByTwo) bytes = Vector::Halves(bytes);
     Vector::Store(bytes, tile.y + 4 * static_cast<int64_t>(tile.lanes[v].place), tile.lanes[v].mask);
   }
+}
+
+void Plane(const PlaneTile &tile) { (tile.clamp.plain ? PlaneAs<true> : PlaneAs<false>)(tile); }
+
+template <bool kByTwo>
+void Plane3(const PlaneTile &tile) {
+  (tile.clamp.plain ? Plane3As<kByTwo, true> : Plane3As<kByTwo, false>)(tile);
 }
 
 void Largest(const PlaneTile &tile) {
@@ -133,29 +151,35 @@ void Largest(const PlaneTile &tile) {
   }
 }
 
-// One plane of an image with its border, or those of its rows and columns that a stride meets. A row is written to the
-// end of its last vector: what follows it is written after it.
+// One plane of an image with its border, or those of its rows and columns that a stride meets. Of the vectors of a row
+// the last goes first: what it writes beyond the row is written over by the next row's others, or by the next row.
 void Lay(const Layout &layout) {
   const Vector::Raw fill = Vector::Same(layout.fill);
   const int64_t stride = layout.stride_w;
   const int64_t begin = Least(layout.left > 0 ? (layout.left + stride - 1) / stride : 0, layout.columns);
   const int64_t behind = (layout.width + layout.left + stride - 1) / stride;  // the first column right of the image
   const int64_t end = Least(behind < begin ? begin : behind, layout.columns);
-  for (int64_t row = 0; row < layout.rows; ++row) {
-    const int64_t from_row = row * layout.stride_h - layout.top;
-    uint8_t *y = layout.y + 4 * row * layout.pitch;
-    const bool inside = from_row >= 0 && from_row < layout.height && begin < end;
-    // Lane 0 of the row; it may lie before the image, and is read from `begin` on alone.
-    const int64_t origin = from_row * layout.width - layout.left;
-    for (int64_t column = 0; column < layout.columns; column += Vector::kLanes) {
-      const int64_t first = begin - column, last = end - column;
-      Vector::Raw lanes = fill;
-      if (inside && first < Vector::kLanes && last > 0) {
-        lanes = Vector::Take(layout.x, origin + column * stride, stride, static_cast<int32_t>(first < 0 ? 0 : first),
-                             static_cast<int32_t>(Least(last, Vector::kLanes)), fill);
+  // Rows [top, bottom) lie in the image.
+  const int64_t top = Least(layout.top > 0 ? (layout.top + layout.stride_h - 1) / layout.stride_h : 0, layout.rows);
+  const int64_t below = (layout.height + layout.top + layout.stride_h - 1) / layout.stride_h;
+  const int64_t bottom = Least(below < top ? top : below, layout.rows);
+  const int64_t x_step = layout.stride_h * layout.width;
+  for (int64_t column = (layout.columns - 1) / Vector::kLanes * Vector::kLanes; column >= 0; column -= Vector::kLanes) {
+    const int64_t first = begin - column, last = end - column;
+    const bool inside = first < Vector::kLanes && last > 0 && begin < end;
+    uint8_t *y = layout.y + 4 * column;
+    int64_t row = 0;
+    if (inside) {
+      const Vector::Part part(stride, static_cast<int32_t>(first < 0 ? 0 : first),
+                              static_cast<int32_t>(Least(last, Vector::kLanes)));
+      for (; row < top; ++row, y += 4 * layout.pitch) Vector::StoreAll(fill, y);
+      // Lane 0 of the vector; it may lie before the image, and is read from `first` on alone.
+      int64_t from = (row * layout.stride_h - layout.top) * layout.width - layout.left + column * stride;
+      for (; row < bottom; ++row, y += 4 * layout.pitch, from += x_step) {
+        Vector::StoreAll(part.Take(layout.x, from, fill), y);
       }
-      Vector::StoreAll(lanes, y + 4 * column);
     }
+    for (; row < layout.rows; ++row, y += 4 * layout.pitch) Vector::StoreAll(fill, y);
   }
 }
 

@@ -66,23 +66,30 @@ struct Vector {
     return _mm256_maskload_epi32(reinterpret_cast<const int *>(from), First(lanes == 0 ? 8 : lanes));
   }
   static inline Raw Same(uint8_t byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
-  // Lanes [first, last) of the vector are lanes start + stride * i of x, the others `fill`; nothing else is read.
-  static inline Raw Take(const uint8_t *x, int64_t start, int64_t stride, int32_t first, int32_t last, Raw fill) {
-    const __m256i count = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    const __m256i mask = _mm256_andnot_si256(First(first), First(last));
-    const int *from = reinterpret_cast<const int *>(x) + start;
-    if (stride == 1) return _mm256_blendv_epi8(fill, _mm256_maskload_epi32(from, mask), mask);
-    if (stride == 2) {  // what lies between those lanes is in the image too
-      const __m256i low = _mm256_andnot_si256(First(2 * first), First(2 * last - 1));
-      const __m256i high = _mm256_andnot_si256(First(2 * first - 8), First(2 * last - 9));
-      const __m256 a = _mm256_castsi256_ps(_mm256_maskload_epi32(from, low));
-      const __m256 b = _mm256_castsi256_ps(_mm256_maskload_epi32(from + 8, high));
-      const __m256i even = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88)), 0xd8);
-      return _mm256_blendv_epi8(fill, even, mask);
+  // Lanes [first, last) of a vector taken from lanes start + stride * i of x, the others `fill`; nothing else is read,
+  // but what lies between two of those lanes.
+  struct Part {
+    Part(int64_t lane_stride, int32_t first, int32_t last) : stride(lane_stride) {
+      lanes = _mm256_andnot_si256(First(first), First(last));
+      low = _mm256_andnot_si256(First(2 * first), First(2 * last - 1));
+      high = _mm256_andnot_si256(First(2 * first - 8), First(2 * last - 9));
     }
-    const __m256i index = _mm256_mullo_epi32(count, _mm256_set1_epi32(static_cast<int>(stride)));
-    return _mm256_mask_i32gather_epi32(fill, from, index, mask, 4);
-  }
+    inline Raw Take(const uint8_t *x, int64_t start, Raw fill) const {
+      const int *from = reinterpret_cast<const int *>(x) + start;
+      if (stride == 1) return _mm256_blendv_epi8(fill, _mm256_maskload_epi32(from, lanes), lanes);
+      if (stride == 2) {
+        const __m256 a = _mm256_castsi256_ps(_mm256_maskload_epi32(from, low));
+        const __m256 b = _mm256_castsi256_ps(_mm256_maskload_epi32(from + 8, high));
+        const __m256i even = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88)), 0xd8);
+        return _mm256_blendv_epi8(fill, even, lanes);
+      }
+      const __m256i count = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+      const __m256i index = _mm256_mullo_epi32(count, _mm256_set1_epi32(static_cast<int>(stride)));
+      return _mm256_mask_i32gather_epi32(fill, from, index, lanes, 4);
+    }
+    int64_t stride;
+    __m256i lanes, low, high;
+  };
   static inline Sum All(int32_t value) { return reinterpret_cast<Sum>(_mm256_set1_epi32(value)); }
   static inline Scale All(float value) { return _mm256_set1_ps(value); }
   static inline Sum Four(const int32_t *from) {
@@ -111,28 +118,35 @@ struct Vector {
   }
   static inline Raw Larger(Raw a, Raw b) { return _mm256_max_epu8(a, b); }
 
+  // kPlain: zero and low are 0, high is 255, and no product reaches 2^31, so that saturation alone is the clamp.
+  template <bool kPlain>
   static inline __m256i Rounded(Sum sum, Scale scale, __m256 top) {
     const __m256 scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(reinterpret_cast<__m256i>(sum)), scale);
-    return _mm256_cvtps_epi32(_mm256_min_ps(scaled, top));
+    return _mm256_cvtps_epi32(kPlain ? scaled : _mm256_min_ps(scaled, top));
   }
+  template <bool kPlain>
   static inline Raw Clamped(__m256i a, __m256i b, __m256i c, __m256i d, const Clamp &clamp) {
+    const __m256i ab = _mm256_packs_epi32(a, b), cd = _mm256_packs_epi32(c, d);
+    if (kPlain) return _mm256_packus_epi16(ab, cd);
     const __m256i zero = _mm256_set1_epi16(clamp.zero);
-    const __m256i ab = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero);
-    const __m256i cd = _mm256_adds_epi16(_mm256_packs_epi32(c, d), zero);
-    return _mm256_max_epu8(_mm256_packus_epi16(ab, cd), _mm256_set1_epi8(static_cast<char>(clamp.low)));
+    const Raw raw = _mm256_packus_epi16(_mm256_adds_epi16(ab, zero), _mm256_adds_epi16(cd, zero));
+    return _mm256_max_epu8(raw, _mm256_set1_epi8(static_cast<char>(clamp.low)));
   }
   // sums[r], scale[r]: of row r at all pixels.
+  template <bool kPlain>
   static inline Raw Rows(const Sum sums[4], const Scale scale[4], const Clamp &clamp) {
     const __m256 top = _mm256_set1_ps(clamp.top);
-    const Raw four = Clamped(Rounded(sums[0], scale[0], top), Rounded(sums[1], scale[1], top),
-                             Rounded(sums[2], scale[2], top), Rounded(sums[3], scale[3], top), clamp);
+    const Raw four = Clamped<kPlain>(Rounded<kPlain>(sums[0], scale[0], top), Rounded<kPlain>(sums[1], scale[1], top),
+                                     Rounded<kPlain>(sums[2], scale[2], top), Rounded<kPlain>(sums[3], scale[3], top),
+                                     clamp);
     return FirstThree(four);  // 4x4 bytes, rows to columns
   }
   // sums[k]: of all channels at pixel k of each four.
+  template <bool kPlain>
   static inline Raw Pixels(const Sum sums[4], Scale scale, const Clamp &clamp) {
     const __m256 top = _mm256_set1_ps(clamp.top);
-    return Clamped(Rounded(sums[0], scale, top), Rounded(sums[1], scale, top), Rounded(sums[2], scale, top),
-                   Rounded(sums[3], scale, top), clamp);
+    return Clamped<kPlain>(Rounded<kPlain>(sums[0], scale, top), Rounded<kPlain>(sums[1], scale, top),
+                           Rounded<kPlain>(sums[2], scale, top), Rounded<kPlain>(sums[3], scale, top), clamp);
   }
   // Each 16 bytes hold two pixels of the first half and two of the second.
   static inline Raw Halves(Raw raw) { return _mm256_permute4x64_epi64(raw, 0xd8); }

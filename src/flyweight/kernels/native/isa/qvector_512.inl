@@ -18,21 +18,29 @@ struct Vector {
     return _mm512_maskz_loadu_epi32(static_cast<__mmask16>(0xffffu >> (16 - (lanes == 0 ? 16 : lanes))), from);
   }
   static inline Raw Same(uint8_t byte) { return _mm512_set1_epi8(static_cast<char>(byte)); }
-  // Lanes [first, last) of the vector are lanes start + stride * i of x, the others `fill`; nothing else is read.
-  static inline Raw Take(const uint8_t *x, int64_t start, int64_t stride, int32_t first, int32_t last, Raw fill) {
-    const uint32_t mask = (0xffffu >> (16 - last)) & (0xffffu << first);
-    if (stride == 1) return _mm512_mask_loadu_epi32(fill, static_cast<__mmask16>(mask), x + 4 * start);
-    if (stride == 2) {  // what lies between those lanes is in the image too
-      const uint64_t both = ((uint64_t{1} << (2 * last - 1)) - 1) & (~uint64_t{0} << (2 * first));
-      const __m512i low = _mm512_maskz_loadu_epi32(static_cast<__mmask16>(both), x + 4 * start);
-      const __m512i high = _mm512_maskz_loadu_epi32(static_cast<__mmask16>(both >> 16), x + 4 * start + 64);
-      const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-      return _mm512_mask_mov_epi32(fill, static_cast<__mmask16>(mask), _mm512_permutex2var_epi32(low, even, high));
+  // Lanes [first, last) of a vector taken from lanes start + stride * i of x, the others `fill`; nothing else is read,
+  // but what lies between two of those lanes.
+  struct Part {
+    Part(int64_t lane_stride, int32_t first, int32_t last) : stride(lane_stride) {
+      lanes = static_cast<__mmask16>((0xffffu >> (16 - last)) & (0xffffu << first));
+      both = ((uint64_t{1} << (2 * last - 1)) - 1) & (~uint64_t{0} << (2 * first));
     }
-    const __m512i index = _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-                                             _mm512_set1_epi32(static_cast<int>(stride)));
-    return _mm512_mask_i32gather_epi32(fill, static_cast<__mmask16>(mask), index, x + 4 * start, 4);
-  }
+    inline Raw Take(const uint8_t *x, int64_t start, Raw fill) const {
+      if (stride == 1) return _mm512_mask_loadu_epi32(fill, lanes, x + 4 * start);
+      if (stride == 2) {
+        const __m512i low = _mm512_maskz_loadu_epi32(static_cast<__mmask16>(both), x + 4 * start);
+        const __m512i high = _mm512_maskz_loadu_epi32(static_cast<__mmask16>(both >> 16), x + 4 * start + 64);
+        const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+        return _mm512_mask_mov_epi32(fill, lanes, _mm512_permutex2var_epi32(low, even, high));
+      }
+      const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+      const __m512i index = _mm512_mullo_epi32(count, _mm512_set1_epi32(static_cast<int>(stride)));
+      return _mm512_mask_i32gather_epi32(fill, lanes, index, x + 4 * start, 4);
+    }
+    int64_t stride;
+    __mmask16 lanes;
+    uint64_t both;
+  };
   static inline Bytes ToBytes(Raw raw) { return raw; }
 
   // Four weights, the same in all lanes; sixteen, the same in every four lanes.
@@ -73,28 +81,35 @@ struct Vector {
   }
   static inline Raw Larger(Raw a, Raw b) { return _mm512_max_epu8(a, b); }
 
+  // kPlain: zero and low are 0, high is 255, and no product reaches 2^31, so that saturation alone is the clamp.
+  template <bool kPlain>
   static inline __m512i Rounded(Sum sum, Scale scale, __m512 top) {
     const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(reinterpret_cast<__m512i>(sum)), scale);
-    return _mm512_cvtps_epi32(_mm512_min_ps(scaled, top));
+    return _mm512_cvtps_epi32(kPlain ? scaled : _mm512_min_ps(scaled, top));
   }
+  template <bool kPlain>
   static inline Raw Clamped(__m512i a, __m512i b, __m512i c, __m512i d, const Clamp &clamp) {
+    const __m512i ab = _mm512_packs_epi32(a, b), cd = _mm512_packs_epi32(c, d);
+    if (kPlain) return _mm512_packus_epi16(ab, cd);
     const __m512i zero = _mm512_set1_epi16(clamp.zero);
-    const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero);
-    const __m512i cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), zero);
-    return _mm512_max_epu8(_mm512_packus_epi16(ab, cd), _mm512_set1_epi8(static_cast<char>(clamp.low)));
+    const Raw raw = _mm512_packus_epi16(_mm512_adds_epi16(ab, zero), _mm512_adds_epi16(cd, zero));
+    return _mm512_max_epu8(raw, _mm512_set1_epi8(static_cast<char>(clamp.low)));
   }
   // sums[r], scale[r]: of row r at all pixels.
+  template <bool kPlain>
   static inline Raw Rows(const Sum sums[4], const Scale scale[4], const Clamp &clamp) {
     const __m512 top = _mm512_set1_ps(clamp.top);
-    const Raw four = Clamped(Rounded(sums[0], scale[0], top), Rounded(sums[1], scale[1], top),
-                             Rounded(sums[2], scale[2], top), Rounded(sums[3], scale[3], top), clamp);
+    const Raw four = Clamped<kPlain>(Rounded<kPlain>(sums[0], scale[0], top), Rounded<kPlain>(sums[1], scale[1], top),
+                                     Rounded<kPlain>(sums[2], scale[2], top), Rounded<kPlain>(sums[3], scale[3], top),
+                                     clamp);
     return FirstThree(four);  // 4x4 bytes, rows to columns
   }
   // sums[k]: of all channels at pixel k of each four.
+  template <bool kPlain>
   static inline Raw Pixels(const Sum sums[4], Scale scale, const Clamp &clamp) {
     const __m512 top = _mm512_set1_ps(clamp.top);
-    return Clamped(Rounded(sums[0], scale, top), Rounded(sums[1], scale, top), Rounded(sums[2], scale, top),
-                   Rounded(sums[3], scale, top), clamp);
+    return Clamped<kPlain>(Rounded<kPlain>(sums[0], scale, top), Rounded<kPlain>(sums[1], scale, top),
+                           Rounded<kPlain>(sums[2], scale, top), Rounded<kPlain>(sums[3], scale, top), clamp);
   }
   // Each 16 bytes hold two pixels of the first half and two of the second.
   static inline Raw Halves(Raw raw) {

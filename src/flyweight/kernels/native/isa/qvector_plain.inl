@@ -45,11 +45,17 @@ struct Vector {
     for (int i = 0; i < 16; ++i) raw.byte[i] = byte;
     return raw;
   }
-  // Lanes [first, last) of the vector are lanes start + stride * i of x, the others `fill`; nothing else is read.
-  static inline Raw Take(const uint8_t *x, int64_t start, int64_t stride, int32_t first, int32_t last, Raw fill) {
-    for (int32_t l = first; l < last; ++l) __builtin_memcpy(fill.byte + 4 * l, x + 4 * (start + stride * l), 4);
-    return fill;
-  }
+  // Lanes [first, last) of a vector taken from lanes start + stride * i of x, the others `fill`; nothing else is read.
+  struct Part {
+    Part(int64_t lane_stride, int32_t first_lane, int32_t last_lane)
+        : stride(lane_stride), first(first_lane), last(last_lane) {}
+    inline Raw Take(const uint8_t *x, int64_t start, Raw fill) const {
+      for (int32_t l = first; l < last; ++l) __builtin_memcpy(fill.byte + 4 * l, x + 4 * (start + stride * l), 4);
+      return fill;
+    }
+    int64_t stride;
+    int32_t first, last;
+  };
   static inline Bytes ToBytes(Raw raw) { return raw; }
   static inline Weight Spread(const int8_t *from) {
     Weight weight;
@@ -90,6 +96,7 @@ struct Vector {
     return a;
   }
   // sums[r], scale[r]: of row r at all pixels.
+  template <bool kPlain>
   static inline Raw Rows(const Sum sums[4], const Scale scale[4], const Clamp &clamp) {
     Raw raw;
     for (int r = 0; r < 4; ++r) {
@@ -98,6 +105,7 @@ struct Vector {
     return raw;
   }
   // sums[k]: of all channels at pixel k.
+  template <bool kPlain>
   static inline Raw Pixels(const Sum sums[4], Scale scale, const Clamp &clamp) {
     Raw raw;
     for (int k = 0; k < 4; ++k) {
