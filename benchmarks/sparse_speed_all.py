@@ -23,7 +23,7 @@ from sparse_speed_layers import (
     write_empty_onnx,
     write_layer_onnx,
 )
-from sparse_speed_nets import Net, expected, made, nets, write_onnx, write_tflites
+from sparse_speed_nets import Net, expected, fix_batch, made, nets, write_onnx, write_tflites
 from sparse_speed_rounds import Candidate, Timed, Workers, ratio, timed
 
 from flyweight.kernels.library import why_not
@@ -151,7 +151,7 @@ def _dense(bench: Bench, net: Net, folder: Path) -> list[Candidate]:
         if not file.with_suffix(".onnx").exists():
             model, brought = made(net, (1, 1), 0.0, int8=group == "int8")
             write_onnx(model, brought, file.with_suffix(".free.onnx"), "none")
-            write_onnx(model, brought, file.with_suffix(".onnx"), None)
+            fix_batch(file.with_suffix(".free.onnx"), file.with_suffix(".onnx"))
             np.savez(file.with_suffix(".npz"), expected(model, net))
         if "litert" not in bench.absent and not file.with_suffix(".tflite").exists():
             _tflite(bench, net, file, group)

@@ -27,7 +27,7 @@ from flyweight.compress.prune.structures.block import block
 from flyweight.core.task import Splits, Task
 from flyweight.deploy.export.onnx import export_onnx
 from flyweight.models.minilm import minilm
-from flyweight.models.mobilenet_v2 import mobilenet_v2
+from flyweight.models.mobilenet_v2 import InvertedResidual, mobilenet_v2
 
 _CALIBRATION = 8
 Shape = tuple[int, int]
@@ -70,7 +70,9 @@ def _tokens(length: int) -> Callable[[int], tuple[Tensor, ...]]:
 
 
 def _tiny() -> nn.Module:
-    return mobilenet_v2(width=0.25, depth=0.34, classes=10, stride=8)
+    stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU6())
+    ends = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)
+    return nn.Sequential(stem, InvertedResidual(16, 16, 1, 4), *ends)
 
 
 class ResNet18(nn.Module):
@@ -164,24 +166,22 @@ def expected(model: nn.Module, net: Net) -> np.ndarray[Any, Any]:
     return found
 
 
-def write_onnx(model: nn.Module, brought: Task, path: Path, kernels: str | None) -> tuple[str, ...]:
-    """Writes the file and gives the exporter's notes.
+def write_onnx(model: nn.Module, brought: Task, path: Path, kernels: str) -> tuple[str, ...]:
+    """Writes the file, ``kernels`` as :func:`export_onnx` takes it, and gives the exporter's notes."""
+    return export_onnx(model, brought, path, kernels=kernels).notes
 
-    ``kernels`` is what :func:`export_onnx` takes; None is a plain file whose batch is fixed at 1.
-    """
-    if kernels is not None:
-        return export_onnx(model, brought, path, kernels=kernels).notes
+
+def fix_batch(free: Path, path: Path) -> None:
+    """Writes the file ``free`` anew with its batch fixed at 1: what a runtime knows beforehand it need not ask."""
     import onnx
 
-    notes = export_onnx(model, brought, path, kernels="none").notes
-    proto = onnx.load(str(path))
+    proto = onnx.load(str(free))
     for port in (*proto.graph.input, *proto.graph.output):
         size = port.type.tensor_type.shape.dim[0]
         size.ClearField("dim_param")
         size.dim_value = 1
     del proto.graph.value_info[:]
     onnx.save(proto, str(path))
-    return notes
 
 
 class _ChannelsLast(nn.Module):
