@@ -10,6 +10,7 @@ import torch
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 from torch import Tensor
+from torch.nn import functional as F
 
 from flyweight.kernels.library import DOMAIN
 from flyweight.kernels.reference.depthwise import depthwise
@@ -71,7 +72,20 @@ class SparseBlock(_Op):
         return (sparse_block(*args, shape, blocks, self._window(), activations, residual).numpy(),)
 
 
-OPS = [SparseConv, SparseLinear, Depthwise, SparseBlock]
+class Attention(_Op):
+    def _run(self, q, k, v, mask=None, **_):
+        heads = [_tensor(x).unflatten(2, (self._told("heads"), self._told("size"))).transpose(1, 2) for x in (q, k, v)]
+        mixed = F.scaled_dot_product_attention(*heads, attn_mask=_tensor(mask), scale=self._told("scale"))
+        return (mixed.transpose(1, 2).flatten(2).numpy(),)
+
+
+class LayerNorm(_Op):
+    def _run(self, x, gain, bias=None, **_):
+        gain, bias = _tensor(gain), _tensor(bias)
+        return (F.layer_norm(_tensor(x), gain.shape, gain, bias, self._told("epsilon")).numpy(),)
+
+
+OPS = [SparseConv, SparseLinear, Depthwise, SparseBlock, Attention, LayerNorm]
 
 
 def run(proto: Any, *inputs: Any) -> list[np.ndarray]:

@@ -21,7 +21,10 @@ NETS = {
 OURS = {
     "mobile": ["SparseConv", *["SparseBlock"] * 3, "SparseConv", "SparseLinear"],
     "residual": [*["SparseConv"] * 6, "SparseLinear"],
-    "encoder": ["SparseLinear"] * 8,
+    "encoder": [
+        *["SparseLinear"] * 4,
+        *("Attention", "SparseLinear", "LayerNorm", "SparseLinear", "SparseLinear", "LayerNorm", "SparseLinear"),
+    ],
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from flyweight.deploy.export.sparse.attention import Attention, Norm
 from flyweight.deploy.export.sparse.block import Block
 from flyweight.deploy.export.sparse.layer import DEPTHWISE, LINEAR, Layer, Weight
 from flyweight.deploy.export.sparse.tile import tile
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """``layers``, whose ``nodes`` give way to the node ``made``, which reads ``inputs`` and the constants ``tensors``.
+    """``layers``, whose ``nodes`` give way to the node ``made``, which reads ``inputs`` and the constants ``tensors``;
+    ``others`` are nodes that give way and belong to no layer.
 
     ``form`` tells all that its time hangs on but the sizes of the inputs: kind, sizes, block, and how much is kept;
     ``stored`` has the block and the count of numbers kept of each weight.
@@ -30,11 +32,12 @@ class Change:
     inputs: tuple[str, ...]
     form: tuple[Any, ...]
     stored: Mapping[str, tuple[tuple[int, int], int]]
+    others: tuple[Any, ...] = ()
 
     @property
     def nodes(self) -> tuple[Any, ...]:
         """The nodes that it stands for, in their order."""
-        return tuple(node for layer in self.layers for node in layer.nodes)
+        return (*(node for layer in self.layers for node in layer.nodes), *self.others)
 
     @property
     def output(self) -> str:
@@ -88,6 +91,26 @@ def fused(block: Block) -> Change:
     made = _node("SparseBlock", [block.x, *names], block.nodes[-1], attributes)
     form = _form("SparseBlock", attributes, writer)
     return Change(block.layers, made, tuple(writer.tensors), (block.x,), form, writer.stored)
+
+
+def attention(found: Attention) -> Change:
+    """An attention as one operation."""
+    attributes = {"heads": found.heads, "size": found.size, "scale": found.scale}
+    names = [found.q, found.k, found.v, *([found.mask] if found.mask else [])]
+    return _beside("Attention", names, tuple(dict.fromkeys(found.inputs)), found.nodes, attributes)
+
+
+def norm(found: Norm) -> Change:
+    """A layer normalization as an operation of ours."""
+    names = [found.x, found.gain, *([found.bias] if found.bias else [])]
+    return _beside("LayerNorm", names, (found.x,), (found.node,), {"epsilon": found.epsilon})
+
+
+def _beside(
+    op: str, names: list[str], inputs: tuple[str, ...], nodes: tuple[Any, ...], attributes: dict[str, Any]
+) -> Change:
+    form = (op, tuple(sorted(attributes.items())))
+    return Change((), _node(op, names, nodes[-1], attributes), (), inputs, form, {}, nodes)
 
 
 class _Writer:

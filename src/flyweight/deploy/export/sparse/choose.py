@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from flyweight.deploy.export.sparse.apply import apply
+from flyweight.deploy.export.sparse.attention import attentions, norms
 from flyweight.deploy.export.sparse.block import blocks
-from flyweight.deploy.export.sparse.change import Change, fused, single
+from flyweight.deploy.export.sparse.change import Change, attention, fused, norm, single
 from flyweight.deploy.export.sparse.layer import CONV, DEPTHWISE, Layer, layers
 from flyweight.deploy.export.sparse.net import Net
 from flyweight.deploy.export.sparse.piece import Piece, Sizes, sizes, write
@@ -56,11 +57,16 @@ class Chosen:
 
 
 def everything(net: Net) -> list[Change]:
-    """Every layer that the kernels can compute, inverted residual blocks as one."""
+    """Every layer that the kernels can compute, inverted residual blocks as one; what is between linear ones."""
     found = layers(net)
     whole = blocks(net, found)
     inside = {id(layer) for block in whole for layer in block.layers}
-    return [*map(fused, whole), *(single(layer) for layer in found if id(layer) not in inside)]
+    alone = (single(layer) for layer in found if id(layer) not in inside)
+    return [*map(fused, whole), *alone, *_between(net)]
+
+
+def _between(net: Net) -> list[Change]:
+    return [*map(attention, attentions(net)), *map(norm, norms(net))]
 
 
 def choose(proto: Any, net: Net, example: Sequence[Any]) -> Chosen:
@@ -103,8 +109,8 @@ def choose(proto: Any, net: Net, example: Sequence[Any]) -> Chosen:
 
 
 def _options(net: Net) -> list[Option]:
-    """The parts with many zeros; and where there are some, the layers beside them that gain from staying in one order:
-    depthwise convolutions, and those of few inputs."""
+    """The parts with many zeros; and where there are some, the layers beside them that gain from staying in one order,
+    depthwise convolutions, and those of few inputs; and what stands between linear layers."""
     found = layers(net)
     whole = [block for block in blocks(net, found) if any(map(_sparse, block.layers))]
     inside = {id(layer) for block in whole for layer in block.layers}
@@ -112,7 +118,8 @@ def _options(net: Net) -> list[Option]:
         Option(_named(net, block.layers), ((fused(block),), tuple(map(single, block.layers))), True) for block in whole
     ]
     alone = [layer for layer in found if id(layer) not in inside and (_sparse(layer) or _beside(layer))]
-    return [*options, *(Option(_named(net, (layer,)), ((single(layer),),), _sparse(layer)) for layer in alone)]
+    options += [Option(_named(net, (layer,)), ((single(layer),),), _sparse(layer)) for layer in alone]
+    return [*options, *(Option(net.path(change.nodes[-1]), ((change,),), False) for change in _between(net))]
 
 
 def _sparse(layer: Layer) -> bool:
