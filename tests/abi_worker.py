@@ -82,7 +82,33 @@ def block(told):
     return abi.BlockSpec(*(None if one is None else ctypes.pointer(make(one)) for make, one in made), told["residual"])
 
 
-SPECS = {"conv": conv, "linear": linear, "depthwise": depthwise, "block": block}
+def requantize(told):
+    arrays = (pointer(told["bias"], ctypes.c_int32), pointer(told["scale"], ctypes.c_float))
+    return (*arrays, *(told[name] for name in ("x_zero", "y_zero", "y_low", "y_high")))
+
+
+def qconv(told):
+    return abi.QConvSpec(matrix(told["weight"]), abi.Window(*told["window"]), *requantize(told))
+
+
+def qdepthwise(told):
+    weight = pointer(told["weight"], ctypes.c_int8)
+    return abi.QDepthwiseSpec(told["channels"], abi.Window(*told["window"]), weight, *requantize(told))
+
+
+def qmaxpool(told):
+    return abi.QMaxPoolSpec(told["channels"], abi.Window(*told["window"]))
+
+
+SPECS = {
+    "conv": conv,
+    "linear": linear,
+    "depthwise": depthwise,
+    "block": block,
+    "qconv": qconv,
+    "qdepthwise": qdepthwise,
+    "qmaxpool": qmaxpool,
+}
 
 
 class Refused(Exception):
@@ -118,6 +144,8 @@ def run(library, kind, layer, told, x, residual, threads, at_end):
     checked(library, library.fw_set_threads(max(1, threads)))
     pool = None if threads > 0 else ctypes.byref(abi.Pool(-threads, None, BACKWARDS))
     x = fenced(x, at_end)
+    if kind in BYTES:
+        return run_bytes(library, kind, layer, told, pool, x, residual, at_end)
     residual = None if residual is None else fenced(residual, at_end)
     added = None if residual is None else residual.ctypes.data
     size = (ctypes.c_int64 * 3)(told["weight"]["rows"] if kind == "linear" else 0, 1, 1)
@@ -135,12 +163,38 @@ def run(library, kind, layer, told, x, residual, threads, at_end):
     return y.copy()
 
 
+BYTES = ("qconv", "qdepthwise", "qmaxpool", "qadd", "pack4", "unpack4")
+
+
+def run_bytes(library, kind, layer, told, pool, x, other, at_end):
+    """One call on bytes: of a layer on an image in c4, or of what needs no layer (``layer`` None)."""
+    if layer is not None:
+        size = (ctypes.c_int64 * 3)()
+        checked(library, library.fw_output_size(layer, *x.shape[2:4], size))
+        if math.prod(size) > MOST:
+            raise Refused("skipped")
+        y = fenced(np.full((len(x), -(-size[0] // 4), size[1], size[2], 4), 170, np.uint8), at_end)
+        batch, _, height, width, _ = x.shape
+        checked(library, library.fw_qimage_run(layer, pool, batch, height, width, x.ctypes.data, y.ctypes.data))
+        return y.copy()
+    y = fenced(np.full(told["shape"], 170, np.uint8), at_end)
+    if kind == "qadd":
+        spec, other = abi.QAddSpec(*told["spec"]), fenced(other, at_end)
+        ends = other.ctypes.data, y.ctypes.data
+        checked(library, library.fw_qadd_run(pool, ctypes.byref(spec), x.size, x.ctypes.data, *ends))
+    else:
+        sizes = told["sizes"]
+        checked(library, getattr(library, f"fw_{kind}")(pool, *sizes, x.ctypes.data, y.ctypes.data))
+    return y.copy()
+
+
 def answer(library, kind, told, x, residual, runs):
     """The outputs of each of ``runs`` (threads, at_end), or the text of a refusal."""
     layer = None
     try:
         # The one call that no layer of that kind takes.
-        layer = create(library, "conv" if kind == "image as tokens" else kind, told)
+        if kind not in ("qadd", "pack4", "unpack4"):
+            layer = create(library, "conv" if kind == "image as tokens" else kind, told)
         kind = "linear" if kind == "image as tokens" else kind
         outputs = []
         for threads, at_end in runs:

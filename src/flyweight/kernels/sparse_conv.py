@@ -94,6 +94,7 @@ def _layer(
     window: tuple[int, ...],
     activation: str,
 ) -> Layer:
+    check_block(NAME, block)
     check_window(NAME, window)
     check_bias(NAME, bias, shape[0])
     held = values.contiguous(), keep.contiguous(), None if bias is None else bias.contiguous()

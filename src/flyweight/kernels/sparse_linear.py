@@ -86,6 +86,7 @@ def _layer(
     block: tuple[int, ...],
     activation: str,
 ) -> Layer:
+    check_block(NAME, block)
     check_bias(NAME, bias, shape[0])
     values, keep = values.contiguous(), keep.contiguous()
     bias = None if bias is None else bias.contiguous()
