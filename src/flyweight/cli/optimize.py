@@ -45,6 +45,7 @@ def optimize(options: Any) -> int:
             threads=options.threads,
             runtime=options.runtime,
             meter=options.meter,
+            kernels=options.kernels,
             watch=None if options.json else _show,
         )
     except BudgetError:

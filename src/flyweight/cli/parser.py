@@ -9,6 +9,7 @@ import flyweight
 _METER = "module:function of your own that returns the joules used so far, where no counter is known"
 
 
+_KERNELS = "auto: layers of many zeros run on the sparse kernels where that is faster here; none: plain files alone"
 _STRATEGY = "survey: widths and distillation; free: Optuna; prune: channels, by --ratios, or to the budgets where given"
 _RATIOS = "fractions of channels that --strategy prune tries, as in [0.3,0.5]; 0.3, 0.5, 0.7, 0.85 where no budget is"
 
@@ -62,6 +63,7 @@ def parser() -> Any:
     one.add_argument("--threads", type=int, default=1, help="threads of the runtime when it is measured")
     one.add_argument("--runtime", type=str, default="onnxruntime", help="onnxruntime, openvino, or module:function")
     one.add_argument("--meter", type=str | None, default=None, help=_METER)
+    one.add_argument("--kernels", type=Literal["auto", "none"], default="auto", help=_KERNELS)
     one.add_argument("--config", action="config", help="a YAML file of these options")
     commands.add_subcommand("optimize", one, help=_HELP["optimize"][1])
 

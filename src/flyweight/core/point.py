@@ -34,7 +34,9 @@ class Point:
     ``quality`` is measured in the runtime on the select split and steers every choice; ``report`` on the report
     split, read once, when the search is over. ``recipe`` is JSON. ``path`` is the artifact's, relative to
     the run's folder. ``parity`` tells how artifact and model were compared. A candidate that failed has a ``failure``
-    and no quality. ``label`` is short and for people; ``id`` is the recipe's key.
+    and no quality. ``label`` is short and for people; ``id`` is the recipe's key, or another of its own where the same
+    recipe's file runs on the sparse kernels: ``needs`` then tells what opening it takes beside the runtime.
+    ``kernels`` says whether layers that gain from them were looked for (``"auto"``) or not (``"none"``).
     """
 
     id: str
@@ -51,6 +53,8 @@ class Point:
     seconds: float | None = None
     failure: str | None = None
     baseline: bool = False
+    kernels: str = "none"
+    needs: tuple[str, ...] = ()
 
     @property
     def left_out(self) -> bool:
@@ -76,5 +80,6 @@ class Point:
         data["footprint"] = Footprint.from_json(data.get("footprint") or {})
         for name in ("quality", "report"):
             data[name] = Score(**data[name]) if data.get(name) else None
-        data["notes"] = tuple(data.get("notes", ()))
+        for name in ("notes", "needs"):
+            data[name] = tuple(data.get(name, ()))
         return cls(**data)

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
+import hashlib
 import re
 import shutil
 import time
@@ -37,6 +38,9 @@ from flyweight.search.ledger import Ledger
 _FULL = 1 << 20
 """Free bytes under which a failed write is put down to the disk."""
 
+_ZEROS = 0.05
+"""The share of zeros below which no layer gains from kernels that skip them."""
+
 _BRIEF = 0.3
 """Seconds of timing a file in the midst of a search; the end of it takes longer."""
 
@@ -46,7 +50,9 @@ class Evaluator:
     """Where candidates are tried: the task, the store that keeps every step, the runtime and its threads.
 
     ``baseline`` is the file whose latency is taken in turns with each candidate's; ``meter`` is the dotted name of a
-    function that reads joules, see :class:`~flyweight.measure.footprint.Bench`.
+    function that reads joules, see :class:`~flyweight.measure.footprint.Bench`; ``kernels`` is what
+    :func:`~flyweight.deploy.export.onnx.export_onnx` is told. A file that runs on the sparse kernels is a point of its
+    own, beside the plain one of the same recipe, and has the plain file beside it (``….plain.onnx``).
     Calling it gives the candidate's point, from the ledger where it is kept already. A candidate that fails becomes a
     point with its ``failure``; one that failed by accident, with no error of ours, is tried again next time. A folder
     that cannot be written is no candidate's fault and raises :class:`StoreError`.
@@ -58,14 +64,33 @@ class Evaluator:
     threads: int = 1
     baseline: Path | None = None
     meter: str | None = None
+    kernels: str = "none"
 
     @property
     def ledger(self) -> Ledger:
         """The points of the run."""
         return Ledger(self.store.folder)
 
+    def kept(self, candidate: Candidate) -> Point | None:
+        """The point of ``candidate`` in the ledger, if its file is the one that would be made now."""
+        plain = self.ledger.get(self.identity(candidate))
+        if self.kernels == "none":
+            return plain
+        ours = self.ledger.get(self.identity(candidate, ours=True))
+        if ours is not None or plain is None:
+            return ours
+        # Without zeros there is nothing that the kernels could gain from.
+        same = plain.kernels == self.kernels or (plain.footprint.detail.get("zero_share") or 0.0) < _ZEROS
+        return plain if same else None
+
+    def identity(self, candidate: Candidate, ours: bool = False) -> str:
+        """The id of the point of ``candidate``: the recipe's key, or, where its file runs on the sparse kernels, one
+        made of it."""
+        key = candidate.key(self.task)
+        return hashlib.sha256(f"{key} kernels".encode()).hexdigest()[:16] if ours else key
+
     def __call__(self, candidate: Candidate) -> Point:
-        kept = self.ledger.get(candidate.key(self.task))
+        kept = self.kept(candidate)
         if kept is not None and not accident(kept):
             return kept
         start = time.perf_counter()
@@ -76,7 +101,8 @@ class Evaluator:
         except Exception as error:
             told = str(error) if isinstance(error, FlyweightError) else f"{type(error).__name__}: {error}"
             failed = Point(
-                id=candidate.key(self.task),
+                id=self.identity(candidate),
+                kernels=self.kernels,
                 label=candidate.label,
                 recipe=to_json(candidate.recipe),
                 failure=told,
@@ -87,7 +113,7 @@ class Evaluator:
 
     def demand(self, candidate: Candidate) -> Point:
         """The point of a ``candidate`` that has to work, such as the baseline: its error is raised and not kept."""
-        kept = self.ledger.get(candidate.key(self.task))
+        kept = self.kept(candidate)
         if kept is not None and kept.failure is None:
             return kept
         start = time.perf_counter()
@@ -100,17 +126,15 @@ class Evaluator:
 
     def make(self, candidate: Candidate) -> Point:
         """The candidate's point, made anew; raises what goes wrong, and keeps nothing but the steps and the file."""
-        key = candidate.key(self.task)
         model = run(candidate.recipe, self.task.model, self.task, self.store).eval()
-        path = Path("models") / f"{_slug(candidate.label)}-{key[:6]}.onnx"
-        artifact, parity = self._export(model, path)
+        artifact, parity = self._export(model, candidate)
         session = open_artifact(artifact.path, self.runtime, self.threads)
         quality = score(session, self.task, "select")
         return Point(
-            id=key,
+            id=self.identity(candidate, ours=bool(artifact.needs)),
             label=candidate.label,
             recipe=to_json(candidate.recipe),
-            path=path.as_posix(),
+            path=artifact.path.relative_to(self.store.folder).as_posix(),
             format=artifact.format,
             bits=artifact.bits,
             quality=quality,
@@ -118,6 +142,8 @@ class Evaluator:
             parity=parity,
             notes=artifact.notes,
             baseline=candidate.baseline,
+            kernels=self.kernels,
+            needs=artifact.needs,
         )
 
     def footprint(self, path: Path) -> Footprint:
@@ -144,11 +170,27 @@ class Evaluator:
                 within=within,
             )
 
-    def _export(self, model: nn.Module, path: Path) -> tuple[Artifact, dict[str, Any]]:
-        with atomic_path(self.store.folder / path) as temporary:
-            artifact = export_onnx(model, self.task, temporary)
+    def _export(self, model: nn.Module, candidate: Candidate) -> tuple[Artifact, dict[str, Any]]:
+        """The file that the point is measured on; one that runs on the sparse kernels, with the plain one beside it."""
+        plain = self._place(candidate, ours=False)
+        if self.kernels == "none":
+            return self._written(model, plain, "none")
+        path = self._place(candidate, ours=True)
+        artifact, parity = self._written(model, path, self.kernels)
+        if artifact.needs:
+            self._written(model, path.with_suffix(".plain.onnx"), "none")
+            return artifact, parity
+        path.replace(plain)
+        return dataclasses.replace(artifact, path=plain), parity
+
+    def _place(self, candidate: Candidate, ours: bool) -> Path:
+        return self.store.folder / "models" / f"{_slug(candidate.label)}-{self.identity(candidate, ours)[:6]}.onnx"
+
+    def _written(self, model: nn.Module, path: Path, kernels: str) -> tuple[Artifact, dict[str, Any]]:
+        with atomic_path(path) as temporary:
+            artifact = export_onnx(model, self.task, temporary, kernels=kernels)
             parity = check_parity(model, artifact, self.task, runtime=self.runtime)
-        return dataclasses.replace(artifact, path=self.store.folder / path), parity
+        return dataclasses.replace(artifact, path=path), parity
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

@@ -13,14 +13,15 @@ import flyweight
 from flyweight.core.atomic import read_json, write_json
 from flyweight.core.budget import Budget
 from flyweight.core.crew import crew
-from flyweight.core.errors import BudgetError, FlyweightError, StoreError
+from flyweight.core.errors import BudgetError, FlyweightError, StoreError, unknown_name
 from flyweight.core.frontier import Frontier, frontier
 from flyweight.core.key import recipe_keys
 from flyweight.core.point import Point
 from flyweight.core.serial import to_json
 from flyweight.core.store import Store
 from flyweight.core.task import Task
-from flyweight.deploy.runtimes.open import open_artifact, runtime_name
+from flyweight.deploy.runtimes.open import RUNTIMES, open_artifact, runtime_name
+from flyweight.kernels.library import why_not
 from flyweight.measure.energy import find_counter
 from flyweight.measure.host import host
 from flyweight.search.candidate import Candidate, Strategy, Terms, plain
@@ -36,6 +37,7 @@ from flyweight.search.verdict import verdict
 from flyweight.search.workers import spread
 
 Watch = Callable[[Point], None]
+_KERNELS = ("auto", "none")
 
 
 def optimize(
@@ -50,6 +52,7 @@ def optimize(
     threads: int = 1,
     runtime: str = "onnxruntime",
     meter: str | None = None,
+    kernels: str = "auto",
     watch: Watch | None = None,
 ) -> Frontier:
     """Makes smaller, faster and better models of ``task`` and returns the frontier; everything is kept under ``out``.
@@ -58,6 +61,8 @@ def optimize(
     (``"size_bytes<=200_000"``), ``timeout`` is in seconds or as ``"20m"``; ``strategy`` is :class:`survey` where None.
     ``threads`` are the runtime's; ``meter`` names a function ``"module:function"`` of your own that reads the joules
     used so far, where the machine has no counter that we know; ``watch`` is called with every point as it comes.
+    With ``kernels="auto"``, layers of many zeros run on the sparse kernels where they proved faster so on this machine,
+    and such a file has the plain one of the same model beside it; ``"none"`` writes plain files alone.
 
     On shared cores, set ``OMP_WAIT_POLICY=PASSIVE`` before Python starts: torch's threads read it once, when they are
     loaded. The command line does so, and so do the processes that a search starts itself.
@@ -89,15 +94,18 @@ def optimize(
     check = getattr(chosen, "check", None)
     if check is not None:
         check(task, Terms(folder=Path(out), budgets=wanted, max_drop=max_drop))
+    if kernels not in _KERNELS:
+        raise unknown_name("choice of kernels", kernels, _KERNELS)
     runtime_name(runtime)  # an unknown one is told before the folder is made
     find_counter(meter=meter)  # and so is a meter that cannot be read
     store = Store(out)
     _claim(store, task, runtime)
-    evaluator = Evaluator(task, store, runtime, threads, meter=meter)
+    reason = _without(runtime) if kernels == "auto" else None
+    evaluator = Evaluator(task, store, runtime, threads, meter=meter, kernels="none" if reason else kernels)
     terms = Terms(folder=store.folder, budgets=wanted, max_drop=max_drop)
     started, ended = _now(), "finished"
     base = plain(task, seed)
-    kept = evaluator.ledger.get(base.key(task))
+    kept = evaluator.kept(base)
     if kept is None or kept.path is None:
         validate(task, runtime, threads)
     else:
@@ -125,6 +133,7 @@ def optimize(
         "flyweight": flyweight.__version__,
         "host": host(),
         "runtime": runtime,
+        "kernels": f"none: {reason}" if reason else kernels,
         "options": {"seed": seed, "threads": threads, "timeout_s": clock.limit},
         "strategy": _named(chosen),
         "budgets": [str(b) for b in wanted],
@@ -180,9 +189,26 @@ def _fed(proposals: Iterable[Candidate]) -> Generator[Candidate, Point | None, N
 
 
 def _points(evaluator: Evaluator, base: Candidate) -> tuple[Point, ...]:
-    key = base.key(evaluator.task)
+    kept = evaluator.kept(base)
+    key = None if kept is None else kept.id
     found = (dataclasses.replace(p, baseline=p.id == key) for p in evaluator.ledger.all())
-    return tuple(sorted(found, key=lambda p: not p.baseline))
+    return tuple(sorted(map(_openable, found), key=lambda p: not p.baseline))
+
+
+def _openable(point: Point) -> Point:
+    """``point``, or where its file needs what is not here, the row that says so."""
+    reason = why_not() if point.needs else None
+    if reason is None or point.failure is not None:
+        return point
+    told = f"ArtifactError: {point.path} runs on the sparse kernels, which are not used here: {reason}."
+    return dataclasses.replace(point, failure=told, quality=None, report=None)
+
+
+def _without(runtime: str) -> str | None:
+    """Why no file made for ``runtime`` can run on the sparse kernels here; None where it can."""
+    if runtime_name(runtime) != RUNTIMES["onnxruntime"]:
+        return f"{runtime} cannot take them in"
+    return why_not()
 
 
 def _baseline(evaluator: Evaluator, points: Iterable[Point]) -> Path | None:

@@ -55,17 +55,29 @@ def sketched(evaluator: Evaluator, candidate: Candidate) -> Point:
     """
     sketch = candidate.sketch
     assert sketch is not None
-    key = candidate.key(evaluator.task)
-    kept = evaluator.ledger.get(key)
+    kept = evaluator.kept(candidate)
     if kept is not None and (_covers(kept, sketch, evaluator.threads) if _is_sketch(kept) else not accident(kept)):
         return kept
     kept = kept if kept is not None and _is_sketch(kept) else None
-    point = Point(id=key, label=candidate.label, recipe=to_json(candidate.recipe))
+    point = Point(
+        id=evaluator.identity(candidate),
+        label=candidate.label,
+        recipe=to_json(candidate.recipe),
+        kernels=evaluator.kernels,
+    )
     try:
-        path = evaluator.store.folder / "sketches" / f"{key}.onnx"
+        path = _place(evaluator, kept.id if kept is not None else point.id)
         if kept is None or not path.exists():
             artifact = _export(evaluator, candidate, sketch.earnest, path)
-            point = dataclasses.replace(point, format=artifact.format, bits=artifact.bits, notes=artifact.notes)
+            point = dataclasses.replace(
+                point,
+                id=evaluator.identity(candidate, ours=bool(artifact.needs)),
+                format=artifact.format,
+                bits=artifact.bits,
+                notes=artifact.notes,
+                needs=artifact.needs,
+            )
+            path = path.replace(_place(evaluator, point.id))
         else:
             point = kept
         (found,) = evaluator.footprints([path], sketch.seconds, upto=sketch.upto)
@@ -77,6 +89,10 @@ def sketched(evaluator: Evaluator, candidate: Candidate) -> Point:
     found = dataclasses.replace(found, detail={**found.detail, "sketch": [sketch.upto, sketch.again]})
     told = ", ".join(f"{name} {value:,.6g}" for name in _SHOWN if (value := getattr(found, name)) is not None)
     return evaluator.ledger.keep(dataclasses.replace(point, footprint=found, failure=f"{SKETCHED}measured at {told}"))
+
+
+def _place(evaluator: Evaluator, identity: str) -> Path:
+    return evaluator.store.folder / "sketches" / f"{identity}.onnx"
 
 
 def untrained(evaluator: Evaluator, candidate: Candidate, earnest: int = 0) -> nn.Module:
@@ -106,7 +122,7 @@ def at_once(step: Step) -> Step:
 def _export(evaluator: Evaluator, candidate: Candidate, earnest: int, path: Path) -> Artifact:
     model = untrained(evaluator, candidate, earnest)
     with atomic_path(path) as temporary:
-        return export_onnx(model, evaluator.task, temporary)
+        return export_onnx(model, evaluator.task, temporary, kernels=evaluator.kernels)
 
 
 def _is_sketch(point: Point) -> bool:

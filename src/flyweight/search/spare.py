@@ -47,7 +47,7 @@ def spared(evaluator: Evaluator, candidate: Candidate, budgets: Sequence[Budget]
         return None
     told = f"{SKIPPED}{size / 1000:.3g} KB untrained exceeds {tightest}"
     recipe = to_json(candidate.recipe)
-    point = Point(id=candidate.key(evaluator.task), label=candidate.label, recipe=recipe, failure=told)
+    point = Point(id=evaluator.identity(candidate), label=candidate.label, recipe=recipe, failure=told)
     return evaluator.ledger.keep(point)
 
 
@@ -56,7 +56,7 @@ def _costly(evaluator: Evaluator, candidate: Candidate) -> bool:
     if not all(_foreseen(step) for step in recipe):
         return False
     keys = recipe_keys(recipe, task.model, task)
-    kept = evaluator.ledger.get(keys[-1])
+    kept = evaluator.kept(candidate)
     if kept is not None and kept.failure is None:
         return False
     steps = zip(recipe, keys[1:], strict=True)
