@@ -1,0 +1,218 @@
+"""The integer kernels, bit for bit: against integers in numpy on every path of this machine, through the C interface
+and between forbidden pages, and against ONNX Runtime's own operations."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from abi_paths import Worker, available_paths
+from flyweight.kernels.library import available
+from int8_cases import all_tiles, from_fours, in_fours, qconvs, qdepthwises, qmaxpools, tiles
+
+pytestmark = pytest.mark.skipif(not available(), reason="the native kernels are not built")
+
+RUNS = ((1, True), (2, False), (-3, True))
+"""Threads of the library's own (below zero: of a pool of the caller's), and whether arrays end at a forbidden page."""
+
+quick = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(scope="module")
+def paths():
+    workers = available_paths()
+    for path in [path for path in workers if path != "portable"]:
+        workers[f"{path} without VNNI"] = Worker(path, FLYWEIGHT_VNNI="0")
+    yield workers
+    for worker in workers.values():
+        worker.close()
+
+
+def agrees(paths, kind, told, x, wanted, other=None, channels=None):
+    for path, worker in paths.items():
+        outputs = worker(kind, told, x, other, RUNS)
+        assert not isinstance(outputs, str), f"{path}: {outputs}"
+        for output in outputs:
+            got = output if channels is None else from_fours(output, channels)
+            assert np.array_equal(got, wanted), f"{path}: {np.count_nonzero(got != wanted)} of {wanted.size} differ"
+
+
+@quick
+@given(qconvs())
+def test_convolution(paths, case):
+    told, x, wanted = case
+    agrees(paths, "qconv", told, x, wanted, channels=told["weight"]["rows"])
+
+
+@quick
+@given(qdepthwises())
+def test_depthwise(paths, case):
+    told, x, wanted = case
+    agrees(paths, "qdepthwise", told, x, wanted, channels=told["channels"])
+
+
+@few
+@given(qmaxpools())
+def test_max_pool(paths, case):
+    told, x, wanted = case
+    agrees(paths, "qmaxpool", told, x, wanted, channels=told["channels"])
+
+
+@few
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 90), st.integers(0, 2**32 - 1))
+def test_to_fours_and_back(paths, batch, channels, plane, seed):
+    random = np.random.default_rng(seed)
+    image = random.integers(0, 256, (batch, channels, 1, plane), dtype=np.uint8)
+    fours = in_fours(image, random)
+    sizes = (batch, channels, plane)
+    for path, worker in paths.items():
+        for output in worker("pack4", {"sizes": sizes, "shape": fours.shape}, image, None, RUNS):
+            assert np.array_equal(from_fours(output, channels), image), path
+    agrees(paths, "unpack4", {"sizes": sizes, "shape": image.shape}, fours, image)
+
+
+def added(a, b, spec):
+    """As ONNX Runtime's QLinearAdd, in float32 one operation after another."""
+    a_scale, b_scale, y_scale = (np.float32(scale) for scale in spec[:3])
+    a_zero, b_zero, y_zero, low, high = spec[3:]
+    a_scale, b_scale = a_scale / y_scale, b_scale / y_scale
+    shift = np.float32(y_zero) - (a_scale * np.float32(a_zero) + b_scale * np.float32(b_zero))
+    sums = (shift + a_scale * a.astype(np.float32)) + b_scale * b.astype(np.float32)
+    return np.rint(np.clip(sums, np.float32(low), np.float32(high))).astype(np.uint8)
+
+
+scales = st.integers(1, 200).map(lambda parts: parts / 1024)
+byte = st.integers(0, 255)
+
+
+@few
+@given(st.integers(1, 40_000), scales, scales, scales, st.tuples(byte, byte, byte), st.integers(0, 2**32 - 1))
+def test_sum(paths, count, a_scale, b_scale, y_scale, zeros, seed):
+    a, b = np.random.default_rng(seed).integers(0, 256, (2, count), dtype=np.uint8)
+    spec = (a_scale, b_scale, y_scale, *zeros, 3, 250)
+    agrees(paths, "qadd", {"spec": spec, "shape": a.shape}, a, added(a, b, spec), other=b)
+
+
+def a_layer(**changes):
+    """A small convolution that is as it should be, but for ``changes``."""
+    weight = np.arange(1, 17, dtype=np.int8).reshape(4, 4, 1, 1)
+    told = {"weight": tiles(weight), "window": [1, 1, 1, 1, 1, 1, 0, 0, 0, 0], "bias": None}
+    told |= {"scale": np.full(4, 0.01, np.float32), "x_zero": 0, "y_zero": 0, "y_low": 0, "y_high": 255}
+    return told | changes
+
+
+def without(told, **changes):
+    return {**told, "weight": {**told["weight"], **changes}}
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        (without(a_layer(), block_rows=4, block_columns=1), "weight has blocks of 4x1. Give 4x4."),
+        (without(a_layer(), keep_bytes=2), "weight.keep has 2 bytes, but 1 tiles need 1."),
+        (without(a_layer(), keep=np.array([0xFF], np.uint8)), "weight.keep has bits set after its 1 tiles."),
+        (
+            without(a_layer(), keep=np.array([0], np.uint8)),
+            "weight has 16 values, but its 0 kept blocks of",
+        ),
+        (without(a_layer(), taps=9), "weight has 9 taps, but the window is 1 x 1."),
+        (without(a_layer(), rows=2**40), "weight has rows=1099511627776"),
+        (a_layer(scale=None), "scale is NULL. Give 4 numbers"),
+        (a_layer(scale=np.array([1, np.nan, 1, 1], np.float32)), "scale[1] is nan. Give a finite number."),
+        (a_layer(y_low=9, y_high=8), "y_low is 9 and y_high is 8."),
+        (a_layer(window=[1, 1, 0, 1, 1, 1, 0, 0, 0, 0]), "window.stride_h is 0. Give 1 to "),
+        (a_layer(window=[1, 1, 1, 1, 1, 1, 0, -1, 0, 0]), "window.pad_left is -1. Give 0 to "),
+    ],
+)
+def test_what_is_wrong_is_refused(paths, told, says):
+    x = np.zeros((1, 1, 2, 2, 4), np.uint8)
+    for worker in paths.values():
+        assert says in worker("qconv", told, x, None, RUNS[:1])
+
+
+def test_an_image_too_small_is_refused(paths):
+    told = a_layer(weight=tiles(np.ones((4, 4, 3, 3), np.int8)), window=[3, 3, 1, 1, 1, 1, 0, 0, 0, 0])
+    for worker in paths.values():
+        refusal = worker("qconv", told, np.zeros((1, 1, 2, 5, 4), np.uint8), None, RUNS[:1])
+        assert "an image of 2 x 5" in refusal
+        assert "the kernel's span of 3 x 3. Give a larger image or more padding." in refusal
+
+
+def test_channels_beyond_the_last_count_nowhere(paths):
+    weight = np.ones((2, 3, 1, 1), np.int8)
+    told = a_layer(weight=all_tiles(weight), scale=np.ones(2, np.float32))
+    told["weight"]["values"] = np.full(16, 100, np.int8)  # where a tile reaches over the edge there should be zeros
+    x = np.full((1, 1, 1, 2, 4), 200, np.uint8)
+    x[..., :3] = [[[1], [0]]]
+    for path, worker in paths.items():
+        assert from_fours(worker("qconv", told, x, None, RUNS[:1])[0], 2).tolist() == [[[[255, 0]]] * 2], path
+
+
+def linear_conv(weight, told, sizes, group):
+    """ONNX Runtime's own QLinearConv of the same numbers."""
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    window, rows = told["window"], len(weight)
+    constants = {
+        "x_scale": np.float32(1),
+        "x_zero": np.uint8(told["x_zero"]),
+        "w": weight,
+        "w_scale": told["scale"],
+        "w_zero": np.zeros(rows, np.int8),
+        "y_scale": np.float32(1),
+        "y_zero": np.uint8(told["y_zero"]),
+    }
+    if told["bias"] is not None:
+        constants["bias"] = told["bias"]
+    node = helper.make_node(
+        "QLinearConv",
+        ["x", *constants],
+        ["y"],
+        kernel_shape=window[:2],
+        strides=window[2:4],
+        dilations=window[4:6],
+        pads=window[6:],
+        group=group,
+    )
+    graph = helper.make_graph(
+        [node],
+        "layer",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, sizes)],
+        [helper.make_tensor_value_info("y", TensorProto.UINT8, None)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize("kernel", [(1, 1, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3)])
+def test_equals_onnx_runtime(paths, kernel, dense):
+    side, stride, border = kernel
+    random = np.random.default_rng(side + stride)
+    weight = random.integers(-127, 128, (18, 7, side, side), dtype=np.int8)
+    if not dense:
+        weight *= (random.random((5, 2, side, side)) < 0.3).repeat(4, 0).repeat(4, 1)[:18, :7].astype(np.int8)
+    image = random.integers(0, 256, (1, 7, 23, 21), dtype=np.uint8)
+    told = {"window": [side, side, stride, stride, 1, 1, *[border] * 4], "x_zero": 117, "y_zero": 121}
+    told |= {"bias": random.integers(-999, 999, 18).astype(np.int32), "y_low": 0, "y_high": 255}
+    told["scale"] = (random.uniform(0.5, 2, 18) / (74 * np.sqrt(7 * side * side))).astype(np.float32)
+    wanted = linear_conv(weight, told, image.shape, 1).run(None, {"x": image})[0]
+    told["weight"] = (all_tiles if dense else tiles)(weight)
+    agrees(paths, "qconv", told, in_fours(image, random), wanted, channels=18)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_equals_onnx_runtime(paths, stride):
+    random = np.random.default_rng(stride)
+    weight = random.integers(-127, 128, (10, 1, 3, 3), dtype=np.int8)
+    image = random.integers(0, 256, (1, 10, 19, 18), dtype=np.uint8)
+    told = {"window": [3, 3, stride, stride, *[1] * 6], "x_zero": 0, "y_zero": 0, "y_low": 0, "y_high": 255}
+    told |= {"bias": None, "channels": 10, "scale": (random.uniform(0.5, 2, 10) / 300).astype(np.float32)}
+    wanted = linear_conv(weight, told, image.shape, 10).run(None, {"x": image})[0]
+    told["weight"] = weight
+    agrees(paths, "qdepthwise", told, in_fours(image, random), wanted, channels=10)
