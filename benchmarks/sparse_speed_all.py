@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from sparse_speed_layers import (
     Layer,
+    Negative,
     image,
     integer_inputs,
     integer_reference,
@@ -238,6 +239,8 @@ def every_layer(bench: Bench, machine: dict[str, Any]) -> list[dict[str, Any]]:
 
         todo = [x for x in wanted if not _file(folder, x, ".tflite").exists()]
         jobs = [(torch_layer(x), [torch.from_numpy(image(x))], _file(folder, x, ".tflite")) for x in todo]
+        if not (folder / "empty.tflite").exists():
+            jobs.append((Negative(), [torch.zeros(1, 1)], folder / "empty.tflite"))
         if jobs and (why := write_tflites(jobs, bench.litert_python)):
             say(f"layers in LiteRT: {why}")
     empty = _empty(bench, folder)
@@ -259,14 +262,10 @@ def _empty(bench: Bench, folder: Path) -> dict[str, float]:
     """Milliseconds of an empty call of each runtime, which are taken off its layers' times."""
     write_empty_onnx(folder / "empty.onnx")
     np.savez(folder / "empty.npz", x=np.zeros((1, 1), np.float32))
-    given = str(folder / "empty.onnx"), str(folder / "empty.npz")
-    runtimes = [name for name in bench.runtimes() if name != "litert"]
-    found = bench.timed([Candidate(f"empty {name}", "fp32", name, 1, *given) for name in runtimes])
-    times = {t.candidate.kind: t.ms for t in found.values() if t.rounds}
-    return {
-        **times,
-        "litert": min(times.values(), default=0.0),
-    }  # no .onnx there; in its favour, the least of the others'
+    files = {name: folder / f"empty.{'tflite' if name == 'litert' else 'onnx'}" for name in bench.runtimes()}
+    given = str(folder / "empty.npz")
+    found = bench.timed([Candidate(f"empty {n}", "fp32", n, 1, str(p), given) for n, p in files.items() if p.exists()])
+    return {t.candidate.kind: t.ms for t in found.values() if t.rounds}
 
 
 def one_layer(

@@ -220,6 +220,14 @@ def write_layer_onnx(layer: Layer, path: Path, int8: bool) -> None:
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), str(path))
 
 
+class Negative(nn.Module):
+    """What :func:`write_empty_onnx` writes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """-x."""
+        return -x
+
+
 def write_empty_onnx(path: Path) -> None:
     """A file that computes nothing of account: what a call of a runtime costs besides."""
     from onnx import TensorProto, helper, save
