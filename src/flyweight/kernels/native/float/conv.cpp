@@ -21,9 +21,16 @@ constexpr double kMeasuredProducts = 8e6;
 
 // What a size of image needs.
 struct ConvPlan {
+  const ImageProduct &ProductOf(int64_t band) const { return band + 1 < image.bands() ? products.front() : products.back(); }
+
   ImagePlan image;
-  ImageProduct product;
+  std::vector<ImageProduct> products;  // of a band, and of the last where that has fewer rows
 };
+
+// A pool of one thread, for work that is a piece of what is shared out already.
+const fw_pool kAlone = {1, nullptr, [](void *, int64_t tasks, void (*task)(void *, int64_t), void *argument) {
+                          for (int64_t i = 0; i < tasks; ++i) task(argument, i);
+                        }};
 
 class Conv final : public fw_layer {
  public:
@@ -54,7 +61,7 @@ class Conv final : public fw_layer {
     const std::shared_ptr<const ConvPlan> plan =
         plans_.Get({height, width}, [&] { return MakePlan(pool, height, width, x); });
     const int64_t x_size = matrix_.pattern.inputs * height * width;
-    const int64_t y_size = matrix_.pattern.rows * plan->image.columns();
+    const int64_t y_size = matrix_.pattern.rows * plan->image.out_height() * plan->image.out_width();
     const auto run = [&](const fw_pool *with, int64_t item) {
       RunItem(with, *plan, x + item * x_size, residual == nullptr ? nullptr : residual + item * y_size,
               y + item * y_size);
@@ -62,70 +69,82 @@ class Conv final : public fw_layer {
     // Whole images to threads as long as there is one for each, for they share nothing; what is left is cut.
     const int threads = Threads(pool);
     const int64_t whole = threads > 1 ? batch / threads * threads : 0;
-    static const fw_pool alone = {1, nullptr, RunAlone};
-    ParallelFor(pool, whole, [&](int64_t item) { run(&alone, item); });
+    ParallelFor(pool, whole, [&](int64_t item) { run(&kAlone, item); });
     for (int64_t item = whole; item < batch; ++item) run(pool, item);
   }
 
  private:
-  static void RunAlone(void *, int64_t tasks, void (*task)(void *, int64_t), void *argument) {
-    for (int64_t i = 0; i < tasks; ++i) task(argument, i);
-  }
-
-  // The image itself, or its copies in this thread's room.
-  const float *Prepared(const fw_pool *pool, const ImagePlan &image, const float *x) const {
+  // The image itself, or a band's copies in this thread's room.
+  const float *Prepared(const fw_pool *pool, const ImagePlan &image, int64_t band, const float *x) const {
     if (image.direct()) return x;
     float *const copies = ThreadScratch<float>(Scratch::kImage, static_cast<size_t>(image.size()));
     const int64_t channels = matrix_.pattern.inputs;
     const int64_t parts = std::min<int64_t>(channels, Threads(pool) == 1 ? 1 : 4 * Threads(pool));
     ParallelFor(pool, parts, [&](int64_t part) {
-      image.Prepare(kernels_, x, channels * part / parts, channels * (part + 1) / parts, copies);
+      image.Prepare(kernels_, x, band, channels * part / parts, channels * (part + 1) / parts, copies);
     });
     return copies;
   }
 
   std::shared_ptr<const ConvPlan> MakePlan(const fw_pool *pool, int64_t height, int64_t width, const float *x) const {
-    ImagePlan image(window_, matrix_.pattern.inputs, height, width);
+    ConvPlan plan{ImagePlan(window_, matrix_.pattern.inputs, height, width), {}};
+    const ImagePlan &image = plan.image;
     const TilePattern &pattern = matrix_.pattern;
-    // What is counted must stay within 64 bits for the largest batch too; the caller holds such arrays or none.
-    Product(Product(pattern.inputs, height * width, "the image"), 64, "the image");
-    Product(Product(pattern.rows, image.columns(), "the result"), 64, "the result");
-    const auto make = [&](Tile tile) {
-      return ImageProduct(matrix_, kernels_, activation_, image.inputs(), image.columns(), tile);
+    const int64_t y_ld = image.out_height() * image.out_width();
+    Product(pattern.inputs, height * width, "the image");
+    Product(pattern.rows, y_ld, "the result");
+    const int64_t columns = image.band_rows() * image.out_width();
+    const auto make = [&](int64_t rows, Tile tile) {
+      return ImageProduct(matrix_, kernels_, activation_, image.inputs(), rows * image.out_width(), y_ld, tile);
     };
     char key[256];
     std::snprintf(key, sizeof key, "conv %lldx%lldx%lld r%d k%lld n%lld%s", static_cast<long long>(pattern.rows),
                   static_cast<long long>(pattern.inputs), static_cast<long long>(pattern.taps), pattern.block_rows,
-                  static_cast<long long>(pattern.columns.size()), static_cast<long long>(image.columns()),
+                  static_cast<long long>(pattern.columns.size()), static_cast<long long>(columns),
                   image.direct() ? "" : " copied");
     const float *prepared = nullptr;
     AlignedArray<float> result;
-    const Tile best = ChooseTile(key, ProductTiles(matrix_, kernels_, image.columns()), [&](const Tile &tile) {
+    const Tile best = ChooseTile(key, ProductTiles(matrix_, kernels_, columns), [&](const Tile &tile) {
       if (prepared == nullptr) {
-        prepared = Prepared(pool, image, x);
-        result = MakeAligned<float>(static_cast<size_t>(pattern.rows * image.columns()));
+        prepared = Prepared(pool, image, 0, x);
+        result = MakeAligned<float>(static_cast<size_t>(pattern.rows * y_ld));
       }
-      Measure(make(tile), prepared, result.get());
+      Measure(make(image.band_rows(), tile), prepared, result.get());
     });
-    return std::make_shared<const ConvPlan>(ConvPlan{image, make(best)});
+    plan.products.push_back(make(image.band_rows(), best));
+    const int64_t left = image.out_height() % image.band_rows();
+    if (left != 0) plan.products.push_back(make(left, best));
+    return std::make_shared<const ConvPlan>(std::move(plan));
   }
 
   // About kMeasuredProducts of the work, or all of it, on this thread.
   void Measure(const ImageProduct &product, const float *x, float *y) const {
     const TilePattern &pattern = matrix_.pattern;
+    const ColumnTiles &tiles = product.tiles();
     const double all = static_cast<double>(pattern.columns.size() + 1) * pattern.block_rows *
-                       static_cast<double>(product.tiles().columns);
-    int64_t columns = product.tiles().columns;
+                       static_cast<double>(tiles.columns);
+    int64_t columns = tiles.columns;
     if (all > kMeasuredProducts)
-      columns = std::max<int64_t>(8 * kMaxVectors * kernels_.lanes, static_cast<int64_t>(columns * kMeasuredProducts / all));
-    for (int64_t tile = 0; tile < product.tiles().count && product.tiles().FirstColumn(tile) < columns; ++tile)
+      columns = std::max<int64_t>(2 * kMaxVectors * kernels_.lanes,
+                                  static_cast<int64_t>(static_cast<double>(columns) * kMeasuredProducts / all));
+    for (int64_t tile = 0; tile < tiles.count && tiles.FirstColumn(tile) < columns; ++tile)
       product.Run(x, nullptr, y, tile, 0, pattern.tile_rows, nullptr);
   }
 
   void RunItem(const fw_pool *pool, const ConvPlan &plan, const float *x, const float *residual, float *y) const {
-    const ImageProduct &product = plan.product;
+    const ImagePlan &image = plan.image;
+    const auto run = [&](const fw_pool *with, int64_t band) {
+      const int64_t begin = band * image.band_rows() * image.out_width();
+      RunBand(with, plan.ProductOf(band), Prepared(with, image, band, x),
+              residual == nullptr ? nullptr : residual + begin, y + begin);
+    };
+    const bool shared = image.bands() >= 2 * Threads(pool);
+    if (shared) ParallelFor(pool, image.bands(), [&](int64_t band) { run(&kAlone, band); });
+    for (int64_t band = 0; band < image.bands() && !shared; ++band) run(pool, band);
+  }
+
+  void RunBand(const fw_pool *pool, const ImageProduct &product, const float *x, const float *residual, float *y) const {
     const TilePattern &pattern = matrix_.pattern;
-    x = Prepared(pool, plan.image, x);
     const int64_t tiles = product.tiles().count;
     const int threads = Threads(pool);
     if (threads == 1 || tiles >= 4 * threads) {

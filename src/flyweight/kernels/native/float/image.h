@@ -13,7 +13,8 @@ namespace flyweight {
 
 // One copy of an image for each horizontal place of the kernel, as wide as the result, its rows padded and, where the
 // stride skips some, split by what is left of their number: then every tap reads a whole plane from one place on, and no
-// column is computed in vain. (One padded copy for all would compute its margins: a quarter more at 7 x 7.)
+// column is computed in vain. (One padded copy for all would compute its margins: a quarter more at 7 x 7.) Copies are made
+// of a band of the result's rows at a time, so that they stay in the cache.
 // A 1x1 kernel at stride 1 without padding reads the image as it is.
 class ImagePlan {
  public:
@@ -21,29 +22,37 @@ class ImagePlan {
   ImagePlan(const fw_window &window, int64_t channels, int64_t height, int64_t width);
 
   bool direct() const { return direct_; }
-  const Inputs &inputs() const { return inputs_; }
   int64_t out_height() const { return out_height_; }
   int64_t out_width() const { return out_width_; }
-  int64_t columns() const { return out_height_ * out_width_; }
-  // Floats of all copies, with what a vector may read beyond the last.
+  // Rows of the result in a band; the last band may have fewer. All of them where nothing is copied.
+  int64_t band_rows() const { return band_rows_; }
+  int64_t bands() const { return (out_height_ + band_rows_ - 1) / band_rows_; }
+  // Where a band's taps lie among its copies; in the image itself, if that is direct.
+  const Inputs &inputs() const { return inputs_; }
+  // Floats of a band's copies, with what a vector may read beyond the last.
   int64_t size() const { return size_; }
-  // Writes all copies of channels [first, last); the last of them also what lies beyond.
-  void Prepare(const SpmmKernels &kernels, const float *x, int64_t first, int64_t last, float *copies) const;
+  // Writes a band's copies of channels [first, last); the last of them also what lies beyond.
+  void Prepare(const SpmmKernels &kernels, const float *x, int64_t band, int64_t first, int64_t last,
+               float *copies) const;
 
  private:
   struct Copy {
-    int64_t shift;        // columns: tap's place minus the padding
-    int64_t phase;        // rows: of the padded image, phase, phase + stride, ...
-    int64_t begin;        // floats from the first copy on
-    size_t mask;          // into masks_, where the copy is a shifted plane
+    int64_t shift;  // columns: the tap's place minus the padding
+    int64_t phase;  // rows: of the padded image, phase, phase + stride, ...
+    int64_t begin;  // floats from the first copy on
+    size_t mask;    // into masks_, where rows are shifted whole
   };
 
-  void PrepareRows(const SpmmKernels &kernels, const Copy &copy, const float *x, float *to) const;
+  void ChooseBand(int64_t reach, int64_t copies);
+  void PrepareChannel(const SpmmKernels &kernels, const Copy &copy, const float *x, int64_t out_row, int64_t rows,
+                      float *to) const;
 
   fw_window window_;
   int64_t channels_, height_, width_, out_height_, out_width_;
   bool direct_, shifts_;
-  int64_t rows_ = 0, size_ = 0;
+  int64_t band_rows_ = 0;
+  int64_t reach_ = 0;  // rows of a copy that a band has beyond its own
+  int64_t size_ = 0;
   Inputs inputs_;
   std::vector<Copy> copies_;
   std::vector<std::vector<uint32_t>> masks_;

@@ -26,11 +26,12 @@ int Fitting(const SpmmKernels &kernels, int block_rows, int wanted) {
 }  // namespace
 
 ImageProduct::ImageProduct(const SparseMatrix &matrix, const SpmmKernels &kernels, int32_t activation, Inputs inputs,
-                 int64_t columns, Tile tile)
+                           int64_t columns, int64_t y_ld, Tile tile)
     : matrix_(matrix),
       kernels_(kernels),
       activation_(activation),
       inputs_(std::move(inputs)),
+      y_ld_(y_ld),
       tiles_(columns, kernels.lanes, tile.vectors),
       pack_(tile.pack) {
   const TilePattern &pattern = matrix.pattern;
@@ -74,7 +75,7 @@ void ImageProduct::Run(const float *x, const float *residual, float *y, int64_t 
   }
   const int64_t begin = tiles_.FirstColumn(tile);
   const int64_t row = first * pattern.block_rows;
-  const int64_t place = row * tiles_.columns + begin;
+  const int64_t place = row * y_ld_ + begin;
   SpmmCall call;
   call.x = pack_ ? panel : x + begin;
   call.offsets = offsets_.data();
@@ -85,9 +86,9 @@ void ImageProduct::Run(const float *x, const float *residual, float *y, int64_t 
   call.last = last;
   call.rows = std::min(last * pattern.block_rows, pattern.rows) - row;
   call.y = y + place;
-  call.y_ld = tiles_.columns;
+  call.y_ld = y_ld_;
   call.residual = residual == nullptr ? nullptr : residual + place;
-  call.residual_ld = tiles_.columns;
+  call.residual_ld = y_ld_;
   call.columns = tiles_.ColumnsOf(tile);
   call.activation = activation_;
   const int vectors = tiles_.VectorsOf(tile);

@@ -23,9 +23,10 @@ struct Inputs {
 // Immutable once made: what a size and a choice of tiles need, and the weight it belongs to.
 class ImageProduct {
  public:
-  // `matrix` and `kernels` must outlive it. Throws Error where the inputs reach beyond what 32-bit offsets count.
-  ImageProduct(const SparseMatrix &matrix, const SpmmKernels &kernels, int32_t activation, Inputs inputs, int64_t columns,
-          Tile tile);
+  // Rows of the result (and of what is added) lie y_ld apart. `matrix` and `kernels` must outlive it. Throws Error where the
+  // inputs reach beyond what 32-bit offsets count.
+  ImageProduct(const SparseMatrix &matrix, const SpmmKernels &kernels, int32_t activation, Inputs inputs,
+               int64_t columns, int64_t y_ld, Tile tile);
 
   const ColumnTiles &tiles() const { return tiles_; }
   bool packs() const { return pack_; }
@@ -42,6 +43,7 @@ class ImageProduct {
   const SpmmKernels &kernels_;
   int32_t activation_;
   Inputs inputs_;
+  int64_t y_ld_;
   ColumnTiles tiles_;
   bool pack_;
   std::vector<int32_t> offsets_;
