@@ -27,14 +27,15 @@ def _size(x: Tensor, weight: Tensor, bias: Tensor | None, window: Sequence[int],
 
 def _run(x: Tensor, weight: Tensor, bias: Tensor | None, window: Sequence[int], activation: str) -> Tensor:
     made: Layer | Tensor = prepared(
-        _layer if native(x, weight, bias) else _weight,
+        _layer if native(x) else _weight,
         (weight, bias),
         (tuple(weight.shape), tuple(window), activation),
     )
-    size = _size(x, weight, bias, window, activation)
-    if isinstance(made, Tensor):
-        return convolution(x, made, bias, None, window, activation).contiguous()
-    return made.run_image(x, None, torch.empty(size))
+    told = x, weight, bias, window, activation
+    if isinstance(made, Layer):
+        return made.run_image(x, None, torch.empty(made.size(_size, *told)))
+    _size(*told)
+    return convolution(x, made, bias, None, window, activation).contiguous()
 
 
 def _weight(
@@ -54,8 +55,12 @@ def _weight(
 
 def _layer(
     weight: Tensor, bias: Tensor | None, shape: tuple[int, ...], window: tuple[int, ...], activation: str
-) -> Layer:
-    held = _weight(weight, bias, shape, window, activation).contiguous(), None if bias is None else bias.contiguous()
+) -> Layer | Tensor:
+    """What computes it: a layer of the library, or the weight where that cannot."""
+    _weight(weight, bias, shape, window, activation)
+    if not native(weight, bias):
+        return weight
+    held = weight.contiguous(), None if bias is None else bias.contiguous()
     return Layer("depthwise", depthwise_spec(*held, window, activation))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -21,15 +21,25 @@ class Layer:
     :class:`~flyweight.core.errors.KernelsError` for a description that contradicts itself.
     """
 
-    __slots__ = ("_library", "handle", "kind")
+    __slots__ = ("_library", "_sizes", "handle", "kind")
 
     def __init__(self, kind: str, spec: ctypes.Structure) -> None:
         self.kind, self._library, self.handle = kind, load(), ctypes.c_void_p()
+        self._sizes: dict[torch.Size, tuple[int, ...]] = {}
         check(getattr(self._library, f"fw_{kind}_create")(ctypes.byref(spec), ctypes.byref(self.handle)), kind)
 
     def __del__(self) -> None:
         if self.handle:
             self._library.fw_layer_free(self.handle)
+
+    def size(self, told: Callable[..., tuple[int, ...]], x: Tensor, *arguments: Any) -> tuple[int, ...]:
+        """``told(x, *arguments)``, the checked size of the result, which is asked once for each size of ``x``."""
+        size = self._sizes.get(x.shape)
+        if size is None:
+            if len(self._sizes) >= _MOST_SIZES:
+                self._sizes.clear()
+            size = self._sizes[x.shape] = told(x, *arguments)
+        return size
 
     def run_image(self, x: Tensor, residual: Tensor | None, y: Tensor) -> Tensor:
         """Fills ``y``, which has no gaps, from the images ``x`` and ``residual``; returns it."""
@@ -56,6 +66,9 @@ class Layer:
         if status:
             check(status, self.kind)
         return y
+
+
+_MOST_SIZES = 64
 
 
 def native(*tensors: Tensor | None) -> bool:

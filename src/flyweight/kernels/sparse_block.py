@@ -38,12 +38,14 @@ def _size(x: Tensor, *told: Any) -> tuple[Any, ...]:
 def _run(x: Tensor, *told: Any) -> Tensor:
     tensors, (shape, blocks, window, activations, residual) = told[:8], told[8:]
     made: Layer | None = prepared(
-        _layer if native(x, *(one for one in tensors if one is None or one.dtype is not torch.uint8)) else _checked,
+        _layer if native(x) else _checked,
         tensors,
         (tuple(shape), tuple(blocks), tuple(window), tuple(activations), residual),
     )
-    size = _size(x, *told)
-    return twin(x, *told).contiguous() if made is None else made.run_image(x, None, torch.empty(size))
+    if made is not None:
+        return made.run_image(x, None, torch.empty(made.size(_size, x, *told)))
+    _size(x, *told)
+    return twin(x, *told).contiguous()
 
 
 def _checked(
@@ -100,9 +102,12 @@ def _layer(
     window: tuple[int, ...],
     activations: tuple[str, ...],
     residual: bool,
-) -> Layer:
+) -> Layer | None:
+    """A layer of the library, or None where that cannot compute it."""
     tensors = expand_values, expand_keep, expand_bias, weight, bias, project_values, project_keep, project_bias
     _checked(*tensors, shape, blocks, window, activations, residual)
+    if not native(expand_values, expand_bias, weight, bias, project_values, project_bias):
+        return None
     ev, ek, eb, dw, db, pv, pk, pb = held = [None if one is None else one.contiguous() for one in tensors]
     assert dw is not None and pv is not None and pk is not None
     inputs, rows = shape

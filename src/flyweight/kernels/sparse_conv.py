@@ -57,14 +57,16 @@ def _run(
     activation: str,
 ) -> Tensor:
     made: Layer | Tensor = prepared(
-        _layer if native(x, values, bias, residual) else _weight,
+        _layer if native(x, residual) else _weight,
         (values, keep, bias),
         (tuple(shape), tuple(block), tuple(window), activation),
     )
-    size = _size(x, values, keep, bias, residual, shape, block, window, activation)
-    if isinstance(made, Tensor):
-        return convolution(x, made, bias, residual, window, activation).contiguous()
-    return made.run_image(x, residual, torch.empty(size))
+    told = x, values, keep, bias, None, shape, block, window, activation
+    size = made.size(_size, *told) if isinstance(made, Layer) else _size(*told)
+    check_residual(NAME, residual, size)
+    if isinstance(made, Layer):
+        return made.run_image(x, residual, torch.empty(size))
+    return convolution(x, made, bias, residual, window, activation).contiguous()
 
 
 def _weight(
@@ -93,7 +95,10 @@ def _layer(
     block: tuple[int, ...],
     window: tuple[int, ...],
     activation: str,
-) -> Layer:
+) -> Layer | Tensor:
+    """What computes it: a layer of the library, or the dense weight where that cannot."""
+    if not native(values, bias):
+        return _weight(values, keep, bias, shape, block, window, activation)
     check_block(NAME, block)
     check_window(NAME, window)
     check_bias(NAME, bias, shape[0])

@@ -52,14 +52,16 @@ def _run(
     activation: str,
 ) -> Tensor:
     made: Layer | Tensor = prepared(
-        _layer if native(x, values, bias, residual) else _weight,
+        _layer if native(x, residual) else _weight,
         (values, keep, bias),
         (tuple(shape), tuple(block), activation),
     )
-    size = _size(x, values, keep, bias, residual, shape, block, activation)
-    if isinstance(made, Tensor):
-        return linear(x, made, bias, residual, activation).contiguous()
-    return made.run_tokens(x, residual, torch.empty(size))
+    told = x, values, keep, bias, None, shape, block, activation
+    size = made.size(_size, *told) if isinstance(made, Layer) else _size(*told)
+    check_residual(NAME, residual, size)
+    if isinstance(made, Layer):
+        return made.run_tokens(x, residual, torch.empty(size))
+    return linear(x, made, bias, residual, activation).contiguous()
 
 
 def _weight(
@@ -85,7 +87,10 @@ def _layer(
     shape: tuple[int, ...],
     block: tuple[int, ...],
     activation: str,
-) -> Layer:
+) -> Layer | Tensor:
+    """What computes it: a layer of the library, or the dense weight where that cannot."""
+    if not native(values, bias):
+        return _weight(values, keep, bias, shape, block, activation)
     check_block(NAME, block)
     check_bias(NAME, bias, shape[0])
     values, keep = values.contiguous(), keep.contiguous()
