@@ -1,13 +1,15 @@
 // Depthwise convolution, lanes along a row of the result. Needs vector_*.inl and activation.inl before it.
 //
 // Nothing is copied or padded: rows above and below the plane are a row of zeros, and columns beside it are left out of
-// the loads by masks, which only the outer vectors of a row need. Up to four rows of the result are made together, so
-// that what is loaded of a row of x (once for each tap's column) serves all of them.
+// the loads by masks, which only the outer vectors of a row need. Several rows of the result are made together, so that
+// what is loaded of a row of x (once for each tap's column) serves all of them.
 namespace flyweight {
 namespace FW_ISA {
 namespace {
 
-constexpr int kMostRows = 4;
+// Each row is one chain of additions, and it takes eight of them to hide the latency of one. (Seven divides the usual
+// heights 7, 14, 28, 56 and 112.)
+constexpr int kMostRows = Vec::kRegisters == 32 ? 7 : 4;
 constexpr int kMostEdges = 8;
 
 // One vector of results of which some lanes lie beyond the row, or some taps beyond the plane.
@@ -60,7 +62,7 @@ FW_INLINE void LoadTaps(const float *x, const DepthwiseEdge<kKernel> *edge, V (&
   FW_UNROLL
   for (int t = 0; t < kKernel; t += kStride) {
     if constexpr (kStride == 1) {
-      in[t] = kEdge ? Vec::Load(x + t, edge->load[t]) : Vec::Load(x + t);
+      in[t] = Vec::Keep(kEdge ? Vec::Load(x + t, edge->load[t]) : Vec::Load(x + t));
     } else {
       const float *const more = x + t + Vec::kLanes;
       const V near = kEdge ? Vec::Load(x + t, edge->load[t]) : Vec::Load(x + t);
@@ -131,25 +133,19 @@ template <int kKernel, int kStride>
 static void DepthwiseSquare(const DepthwiseCall &call) {
   DepthwiseColumns<kKernel> plan;
   PlanColumns<kKernel, kStride>(call, &plan);
-  const int64_t rows = call.last - call.first;
-  const int64_t blocks = (rows + kMostRows - 1) / kMostRows;  // of even height, so that few are low
   for (int64_t channel = 0; channel < call.channels; ++channel) {
-    for (int64_t i = 0; i < blocks; ++i) {
-      const int64_t row = call.first + rows * i / blocks, end = call.first + rows * (i + 1) / blocks;
-      switch (end - row) {
-        case 1:
-          DepthwiseRows<kKernel, kStride, 1>(call, plan, channel, row);
-          break;
-        case 2:
-          DepthwiseRows<kKernel, kStride, 2>(call, plan, channel, row);
-          break;
-        case 3:
-          DepthwiseRows<kKernel, kStride, 3>(call, plan, channel, row);
-          break;
-        default:
-          DepthwiseRows<kKernel, kStride, 4>(call, plan, channel, row);
-      }
+    int64_t row = call.first;
+    for (; row + kMostRows <= call.last; row += kMostRows)
+      DepthwiseRows<kKernel, kStride, kMostRows>(call, plan, channel, row);
+    if (kMostRows > 4 && row + 4 <= call.last) {
+      DepthwiseRows<kKernel, kStride, 4>(call, plan, channel, row);
+      row += 4;
     }
+    if (row + 2 <= call.last) {
+      DepthwiseRows<kKernel, kStride, 2>(call, plan, channel, row);
+      row += 2;
+    }
+    if (row < call.last) DepthwiseRows<kKernel, kStride, 1>(call, plan, channel, row);
   }
 }
 

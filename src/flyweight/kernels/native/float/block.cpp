@@ -1,0 +1,188 @@
+#include "float/block.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "core/error.h"
+#include "core/window.h"
+
+namespace flyweight {
+namespace {
+
+using ll = long long;
+
+int32_t Offset(int64_t elements) {
+  if (elements > std::numeric_limits<int32_t>::max())
+    Fail("the block needs %lld floats at once, more than 2^31. Run smaller images.", ll{elements});
+  return static_cast<int32_t>(elements);
+}
+
+// Elements from a row of scratch to the next: whole cache lines, and an odd number of them, so that rows which are
+// written together don't fall into the same few places of the cache.
+int64_t ScratchLd(int64_t columns) { return (CeilDivide(columns, 16) | 1) * 16; }
+
+// Where the input of each kept block begins, rows of inputs being `ld` apart.
+std::vector<int32_t> Offsets(const TilePattern &pattern, int64_t ld) {
+  Offset(Product(pattern.inputs, ld, "the image"));
+  std::vector<int32_t> offsets;
+  offsets.reserve(pattern.columns.size());
+  for (const int32_t column : pattern.columns) offsets.push_back(static_cast<int32_t>(column * ld));
+  return offsets;
+}
+
+BlockMatrix MakeBlockMatrix(const fw_conv_spec &spec, const char *what) {
+  const fw_window &w = spec.window;
+  CheckWindow(w, what);
+  const bool point = w.kernel_h == 1 && w.kernel_w == 1 && w.stride_h == 1 && w.stride_w == 1 && w.pad_top == 0 &&
+                     w.pad_left == 0 && w.pad_bottom == 0 && w.pad_right == 0;
+  if (!point || spec.weight.taps != 1)
+    Fail("%s is a convolution of %dx%d, stride %dx%d, with taps=%lld. A block takes 1x1 of stride 1 without padding; run "
+         "this one as a layer of its own.",
+         what, w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, ll{spec.weight.taps});
+  CheckActivation(spec.activation);
+  return {MakeSparseMatrix(spec.weight, spec.bias, what), spec.activation};
+}
+
+void RunSpmm(const SpmmKernels &kernels, const BlockMatrix &part, const ColumnTiles &tiles, int64_t tile, SpmmCall &call) {
+  const TilePattern &pattern = part.matrix.pattern;
+  const int vectors = tiles.VectorsOf(tile);
+  call.values = part.matrix.values.get();
+  call.starts = pattern.starts.data();
+  call.bias = part.matrix.bias.get();
+  call.rows = std::min(call.last * pattern.block_rows, pattern.rows) - call.first * pattern.block_rows;
+  call.columns = tiles.ColumnsOf(tile);
+  call.activation = part.activation;
+  kernels.spmm(pattern.block_rows, vectors, call.columns == int64_t{vectors} * kernels.lanes)(call);
+}
+
+}  // namespace
+
+BlockWeight MakeBlockWeight(const fw_block_spec &spec) {
+  if (spec.depthwise == nullptr || spec.project == nullptr)
+    Fail("got NULL for %s. A block may leave out its expand alone.", spec.depthwise == nullptr ? "depthwise" : "project");
+  BlockWeight made{std::nullopt, MakeDepthwise(*spec.depthwise, "depthwise"),
+                   MakeBlockMatrix(*spec.project, "project"), spec.residual != 0};
+  if (spec.expand != nullptr) made.expand = MakeBlockMatrix(*spec.expand, "expand");
+  const int64_t channels = made.depthwise.channels;
+  if (made.expand && made.expand->matrix.pattern.rows != channels)
+    Fail("expand has %lld rows, but depthwise %lld channels. Give as many.", ll{made.expand->matrix.pattern.rows},
+         ll{channels});
+  if (made.project.matrix.pattern.inputs != channels)
+    Fail("project has %lld inputs, but depthwise %lld channels. Give as many.", ll{made.project.matrix.pattern.inputs},
+         ll{channels});
+  if (made.residual && made.rows() != made.inputs())
+    Fail("the block adds its %lld inputs to %lld rows. Give as many rows, or residual = 0.", ll{made.inputs()},
+         ll{made.rows()});
+  return made;
+}
+
+BlockPlan::BlockPlan(const BlockWeight &weight, const SpmmKernels &kernels, int64_t height, int64_t width, BlockCut cut)
+    : weight_(weight),
+      kernels_(kernels),
+      cut_(cut),
+      height_(height),
+      width_(width),
+      result_(WindowResult(weight.depthwise.window, height, width)),
+      groups_(CeilDivide(weight.depthwise.channels, cut.group)),
+      zeros_(Zeros(width)) {
+  if (weight.residual && (result_.height != height || result_.width != width))
+    Fail("the block adds x of %lld x %lld to a result of %lld x %lld. Give a window that keeps the size, or residual = 0.",
+         ll{height}, ll{width}, ll{result_.height}, ll{result_.width});
+  int64_t most_rows = 0, most_inputs = 0;
+  for (int64_t strip = 0; strip < cut_.strips; ++strip) {
+    const Rows rows = ResultRows(strip), inputs = InputRows(rows);
+    most_rows = std::max(most_rows, rows.last - rows.first);
+    most_inputs = std::max(most_inputs, inputs.last - inputs.first);
+  }
+  made_ld_ = ScratchLd(most_rows * result_.width);
+  depthwise_size_ = Product(weight.depthwise.channels, made_ld_, "the block");
+  project_offsets_ = Offsets(weight.project.matrix.pattern, made_ld_);
+  Offset(Product(weight.inputs(), height * width, "the image"));
+  Offset(Product(weight.rows(), result_.height * result_.width, "the result"));
+  if (weight.expand) {
+    expanded_ld_ = ScratchLd(most_inputs * width);
+    expanded_size_ = Product(cut.group, expanded_ld_, "the block");
+    expand_offsets_ = Offsets(weight.expand->matrix.pattern, height * width);
+  }
+  loop_ = DepthwiseInUse().choose(weight.depthwise.Call(width, result_.width));
+}
+
+BlockPlan::Rows BlockPlan::ResultRows(int64_t strip) const {
+  return {result_.height * strip / cut_.strips, result_.height * (strip + 1) / cut_.strips};
+}
+
+BlockPlan::Rows BlockPlan::InputRows(const Rows &result) const {
+  const fw_window &w = weight_.depthwise.window;
+  const int64_t first = std::clamp<int64_t>(result.first * w.stride_h - w.pad_top, 0, height_);
+  const int64_t last = (result.last - 1) * w.stride_h - w.pad_top + int64_t{w.kernel_h - 1} * w.dilation_h + 1;
+  return {first, std::clamp(last, first, height_)};
+}
+
+ColumnTiles BlockPlan::ProjectTiles(int64_t strip) const {
+  const Rows rows = ResultRows(strip);
+  return ColumnTiles((rows.last - rows.first) * result_.width, kernels_.lanes, cut_.project_vectors);
+}
+
+void BlockPlan::Expand(const float *x, const Rows &rows, int64_t first, int64_t last, float *expanded) const {
+  const int64_t columns = (rows.last - rows.first) * width_;
+  if (columns == 0) return;
+  const ColumnTiles tiles(columns, kernels_.lanes, cut_.expand_vectors);
+  SpmmCall call{};
+  call.offsets = expand_offsets_.data();
+  call.first = first;
+  call.last = last;
+  call.y_ld = expanded_ld_;
+  for (int64_t tile = 0; tile < tiles.count; ++tile) {
+    call.x = x + rows.first * width_ + tiles.FirstColumn(tile);
+    call.y = expanded + tiles.FirstColumn(tile);
+    RunSpmm(kernels_, *weight_.expand, tiles, tile, call);
+  }
+}
+
+void BlockPlan::Make(const float *x, int64_t strip, int64_t group, float *expanded, float *made) const {
+  const Rows rows = ResultRows(strip), inputs = InputRows(rows);
+  const int64_t channel = group * cut_.group, end = std::min(channel + cut_.group, weight_.depthwise.channels);
+  DepthwiseCall call = weight_.depthwise.Call(width_, result_.width);
+  if (weight_.expand) {
+    const int64_t block = weight_.expand->matrix.pattern.block_rows;
+    Expand(x, inputs, channel / block, CeilDivide(end, block), expanded);
+    call.x = expanded;
+    call.x_plane = expanded_ld_;
+  } else {
+    call.x = x + channel * height_ * width_ + inputs.first * width_;
+    call.x_plane = height_ * width_;
+  }
+  call.channels = end - channel;
+  call.x_first = inputs.first;
+  call.x_last = inputs.last;
+  call.zeros = zeros_.get();
+  call.weight += channel * weight_.depthwise.window.kernel_h * weight_.depthwise.window.kernel_w;
+  call.bias += channel;
+  call.y = made + channel * made_ld_;
+  call.y_plane = made_ld_;
+  call.y_ld = result_.width;
+  call.first = rows.first;
+  call.last = rows.last;
+  loop_(call);
+}
+
+void BlockPlan::Project(const float *x, const float *made, int64_t strip, int64_t tile, int64_t first, int64_t last,
+                        float *y) const {
+  const ColumnTiles tiles = ProjectTiles(strip);
+  const int64_t plane = result_.height * result_.width;
+  const int64_t column = tiles.FirstColumn(tile);
+  const int64_t place = first * weight_.project.matrix.pattern.block_rows * plane +
+                        ResultRows(strip).first * result_.width + column;
+  SpmmCall call{};
+  call.x = made + column;
+  call.offsets = project_offsets_.data();
+  call.first = first;
+  call.last = last;
+  call.y = y + place;
+  call.y_ld = plane;
+  call.residual = weight_.residual ? x + place : nullptr;
+  call.residual_ld = plane;
+  RunSpmm(kernels_, weight_.project, tiles, tile, call);
+}
+
+}  // namespace flyweight

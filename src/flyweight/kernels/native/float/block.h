@@ -1,0 +1,92 @@
+// The fused block: expand (1x1) -> depthwise -> project (1x1).
+#ifndef FLYWEIGHT_FLOAT_BLOCK_H
+#define FLYWEIGHT_FLOAT_BLOCK_H
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "core/kernels.h"
+#include "core/sparse_matrix.h"
+#include "float/columns.h"
+#include "float/depthwise.h"
+#include "flyweight_kernels.h"
+
+namespace flyweight {
+
+// A 1x1 convolution inside the block.
+struct BlockMatrix {
+  SparseMatrix matrix;
+  int32_t activation;
+};
+
+// What a description says, checked and copied.
+struct BlockWeight {
+  std::optional<BlockMatrix> expand;
+  DepthwiseWeight depthwise;
+  BlockMatrix project;
+  bool residual;
+
+  int64_t inputs() const { return expand ? expand->matrix.pattern.inputs : depthwise.channels; }
+  int64_t rows() const { return project.matrix.pattern.rows; }
+};
+
+// Throws Error where the three don't fit together.
+BlockWeight MakeBlockWeight(const fw_block_spec &spec);
+
+// How the work is cut. The result is the same bit for bit with all of them.
+struct BlockCut {
+  int64_t strips = 1;      // of rows of the result
+  int64_t group = 1;       // channels between expand and depthwise at once, a multiple of the expand's blocks
+  int expand_vectors = 1;  // a tile of columns
+  int project_vectors = 1;
+};
+
+// What a size of image and a cut need; immutable once made. `weight` must outlive it.
+class BlockPlan {
+ public:
+  BlockPlan(const BlockWeight &weight, const SpmmKernels &kernels, int64_t height, int64_t width, BlockCut cut);
+
+  const ImageSize &result() const { return result_; }
+  int64_t strips() const { return cut_.strips; }
+  int64_t groups() const { return groups_; }
+  int64_t tiles(int64_t strip) const { return ProjectTiles(strip).count; }
+
+  // Floats of what a thread needs for expanded channels, and of a strip's depthwise results.
+  int64_t ExpandedSize() const { return expanded_size_; }
+  int64_t DepthwiseSize() const { return depthwise_size_; }
+
+  // Depthwise results of one strip and one group of channels, into the strip's `made`.
+  void Make(const float *x, int64_t strip, int64_t group, float *expanded, float *made) const;
+  // One tile of the strip's columns of y, of block rows [first, last), from what all groups have made.
+  void Project(const float *x, const float *made, int64_t strip, int64_t tile, int64_t first, int64_t last,
+               float *y) const;
+
+ private:
+  struct Rows {
+    int64_t first, last;
+  };
+  Rows ResultRows(int64_t strip) const;
+  Rows InputRows(const Rows &result) const;
+  ColumnTiles ProjectTiles(int64_t strip) const;
+  void Expand(const float *x, const Rows &rows, int64_t first, int64_t last, float *expanded) const;
+
+  const BlockWeight &weight_;
+  const SpmmKernels &kernels_;
+  BlockCut cut_;
+  int64_t height_, width_;
+  ImageSize result_;
+  int64_t groups_, expanded_ld_ = 0, made_ld_, expanded_size_ = 0, depthwise_size_;
+  std::vector<int32_t> expand_offsets_, project_offsets_;
+  AlignedArray<float> zeros_;
+  DepthwiseLoop loop_;
+};
+
+// Cuts worth a trial, the default first: in strips and groups of several sizes, each with the default tiles.
+std::vector<BlockCut> BlockCuts(const BlockWeight &weight, const SpmmKernels &kernels, int64_t height, int64_t width);
+// Vectors worth a trial in the tiles of a part, the default first.
+std::vector<int> BlockVectors(const BlockMatrix &part, const SpmmKernels &kernels, int64_t columns);
+
+}  // namespace flyweight
+
+#endif
