@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from flyweight.kernels import abi
 from native_layers import (
     PATHS,
     activate,
@@ -20,8 +21,6 @@ from native_layers import (
     run,
     window,
 )
-
-from flyweight.kernels import abi
 
 
 def sparse(random: np.random.Generator, rows: int, inputs: int, block: int, kept: float) -> np.ndarray:

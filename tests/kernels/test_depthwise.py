@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from native_layers import PATHS, activate, depthwise_spec, depthwise_twin, layer, open_library, run, window
 
 sides = st.integers(1, 40)
