@@ -6,9 +6,6 @@
 #include "ort/node.h"
 #include "ort/threads.h"
 
-// Until every part of the library has landed.
-#pragma weak fw_block_create
-
 namespace flyweight::ort {
 
 constexpr size_t kMostRank = 8;
