@@ -60,11 +60,14 @@ def optimize(options: Any) -> int:
 
 
 def _strategy(options: Any) -> Any:
-    if options.ratios is not None and options.strategy != "prune":
-        raise FlyweightError(
-            f"FlyweightError: --ratios {json.dumps(options.ratios)} needs --strategy prune; {options.strategy} chooses "
-            "for itself what to prune."
-        )
+    for name in ("ratios", "structure"):
+        given = options[name]
+        if given is not None and options.strategy != "prune":
+            told = given if isinstance(given, str) else json.dumps(given)
+            raise FlyweightError(
+                f"FlyweightError: --{name} {told} needs --strategy prune; {options.strategy} chooses for itself what "
+                "to prune."
+            )
     if options.strategy == "free":
         from flyweight.search.free import free
         from flyweight.search.space import Space
@@ -77,15 +80,17 @@ def _strategy(options: Any) -> Any:
             "after another; or start the same command several times with one --out: such runs share their work."
         )
     if options.strategy == "prune":
-        from flyweight.search.chain import chain
-        from flyweight.search.pruned import RATIOS, pruned
+        from flyweight.search.chain import STRUCTURES, chain
+        from flyweight.search.pruned import RATIOS, SPARSE_RATIOS, pruned
         from flyweight.search.until import until
 
-        how = chain(seed=options.seed)
+        structure = options.structure or "channels"
+        how = chain(structure=STRUCTURES[structure], seed=options.seed)
         # Ratios that were asked for are tried, budgets or not: these then say which of them to take.
         if options.ratios is None and options.budget:
             return until(how)
-        return pruned(RATIOS if options.ratios is None else tuple(options.ratios), how)
+        usual = RATIOS if structure == "channels" else SPARSE_RATIOS
+        return pruned(usual if options.ratios is None else tuple(options.ratios), how)
     return None
 
 

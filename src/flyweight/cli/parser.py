@@ -10,8 +10,15 @@ _METER = "module:function of your own that returns the joules used so far, where
 
 
 _KERNELS = "auto: layers of many zeros run on the sparse kernels where that is faster here; none: plain files alone"
-_STRATEGY = "survey: widths and distillation; free: Optuna; prune: channels, by --ratios, or to the budgets where given"
-_RATIOS = "fractions of channels that --strategy prune tries, as in [0.3,0.5]; 0.3, 0.5, 0.7, 0.85 where no budget is"
+_STRATEGY = "survey: widths and distillation; free: Optuna; prune: by --ratios, or to the budgets where given"
+_STRUCTURE = (
+    "what --strategy prune takes away: channels, which leave the model; or blocks (4×1) or weights, whose zeros the "
+    "sparse kernels skip"
+)
+_RATIOS = (
+    "fractions that --strategy prune tries, as in [0.3,0.5]; where no budget is 0.3, 0.5, 0.7, 0.85 of the channels, "
+    "0.5, 0.7, 0.8, 0.9 of blocks and weights"
+)
 
 _HELP = {
     "optimize": ("make smaller, faster and better models of a task", "Makes the frontier of a task and prints it."),
@@ -55,6 +62,8 @@ def parser() -> Any:
     one.add_argument("--budget", type=list[str], default=[], help='as in "size_bytes<=200_000"; may be given again')
     one.add_argument("--timeout", type=str | None, default=None, help="stop after this long: 20m, 1h30m, or seconds")
     one.add_argument("--strategy", type=Literal["survey", "free", "prune"], default="survey", help=_STRATEGY)
+    structures = Literal["channels", "blocks", "weights"]
+    one.add_argument("--structure", type=structures | None, default=None, help=_STRUCTURE)
     one.add_argument("--ratios", type=list[float] | None, default=None, help=_RATIOS)
     one.add_argument("--trials", type=int, default=40, help="trials of the free search")
     one.add_argument("--sampler", type=Literal["tpe", "nsga2", "random"], default="tpe", help="of the free search")

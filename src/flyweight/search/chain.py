@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,9 @@ from flyweight.compress.prune.pool import Distribution, Structure
 from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.remove import Remove
 from flyweight.compress.prune.scores.taylor import taylor
+from flyweight.compress.prune.structures.block import block
 from flyweight.compress.prune.structures.channel import channel
+from flyweight.compress.prune.structures.element import element
 from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.core.errors import FlyweightError
@@ -25,6 +28,14 @@ from flyweight.search.taught import taught
 _REMOVABLE = ("channels", "heads", "layers")
 """What leaves the model for real; zeros of the others stay, and are stored in few bytes."""
 
+STRUCTURES: Mapping[str, Structure] = {
+    "channels": channel(round_to=8),
+    "blocks": block(4, 1),
+    "weights": element(),
+}
+"""What the command line's ``--structure`` names: channels leave the model; of the others zeros stay, which the sparse
+kernels skip."""
+
 _SLOWER = 0.5
 """Fine-tuning's rate, in that of the baseline; that of the training with rounding is a tenth, as in the survey."""
 
@@ -36,7 +47,8 @@ class chain:
     """``chain()(ratio, task)``: the recipe that prunes ``task``'s baseline by ``ratio`` and makes a small file of it.
 
     The baseline's own training comes first, so all ratios share it; then the fraction ``ratio`` of what ``structure``
-    takes away goes at once, by ``score`` and ``distribution``; channels, heads and layers leave the model. It is then
+    takes away goes at once, by ``score`` and ``distribution``; channels, heads and layers leave the model, while
+    blocks and single weights become zeros, which the sparse kernels skip in a float file. It is then
     trained for ``tuning`` of the baseline's epochs at half its rate, distilled from the baseline, and, where ``bits``
     says so, quantized with a short training of its rounding. A task whose model is trained already (``train`` None) is
     pruned and quantized without training. At ratio 0 nothing is pruned. ``seed`` is added to that of the training.
@@ -45,7 +57,7 @@ class chain:
     take longer than with all 32 (survey_cnn(0.5), ONNX Runtime: 0.198 ms at 43.8 % removed, 0.075 ms at 50 %).
     """
 
-    structure: Structure = channel(round_to=8)  # noqa: RUF009 (frozen)
+    structure: Structure = STRUCTURES["channels"]
     score: Score = taylor()  # noqa: RUF009
     distribution: Distribution = uniform()  # noqa: RUF009
     tuning: float = 0.5
