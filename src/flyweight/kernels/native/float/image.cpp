@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kSlack = 128;          // floats that a vector may read beyond the last column
 constexpr int64_t kLineFloats = 16;      // of a cache line
 constexpr int64_t kPageFloats = 1024;    // channels a page apart would fall into the same few lines of the cache
-constexpr int64_t kBandFloats = 1 << 17;  // half a megabyte: with the weights and the result, what a level-2 cache holds
+constexpr int64_t kBandFloats = 1 << 18;  // a megabyte: with the weights and the result, what a level-2 cache holds
 constexpr int64_t kLeastColumns = 256;   // of a band, so that there are tiles to choose from
 
 void Zero(float *from, int64_t count) {
