@@ -19,13 +19,13 @@ from flyweight.deploy.export.sparse.race import Heat, race
 WORTH = 1.05
 """How many times as fast a layer, and the model, has to be before dense gives way: less may be noise."""
 
-_FEWEST = 0.3
+FEWEST = 0.3
 """The share of zeros from which a layer is tried; the best of tiles break even at a half or so."""
 
 _FEW = 4
 """Inputs up to which a dense convolution is tried too: the runtime's own need their images in another order."""
 
-_WHOLE_SECONDS = 0.15
+WHOLE_SECONDS = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,7 @@ def _options(net: Net) -> list[Option]:
 
 
 def _sparse(layer: Layer) -> bool:
-    return layer.op != DEPTHWISE and layer.weight.zeros >= _FEWEST
+    return layer.op != DEPTHWISE and layer.weight.zeros >= FEWEST
 
 
 def _beside(layer: Layer) -> bool:
@@ -173,5 +173,5 @@ def _whole(proto: Any, net: Net, ways: Sequence[Sequence[Change]], arrays: Seque
             path.write_bytes(copy.SerializeToString())
         return paths
 
-    (times,) = race([Heat(object(), written)], arrays, _WHOLE_SECONDS)
+    (times,) = race([Heat(object(), written)], arrays, WHOLE_SECONDS)
     return times

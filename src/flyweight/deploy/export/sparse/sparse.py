@@ -1,4 +1,4 @@
-"""Rewriting a float graph so that layers of many zeros run on the sparse kernels."""
+"""Rewriting a graph so that layers of many zeros run on the sparse kernels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from flyweight.deploy.export.bitmap import Left
 from flyweight.deploy.export.sparse.apply import apply
 from flyweight.deploy.export.sparse.change import Change
 from flyweight.deploy.export.sparse.choose import Chosen, choose, everything
+from flyweight.deploy.export.sparse.choose_integers import choose_integers
+from flyweight.deploy.export.sparse.fours import in_fours
+from flyweight.deploy.export.sparse.integers import Op, operations
 from flyweight.deploy.export.sparse.layer import DEPTHWISE
 from flyweight.deploy.export.sparse.net import Net
 from flyweight.kernels.library import why_not
@@ -41,16 +44,19 @@ def check_kernels(kernels: str) -> None:
 
 
 def sparse(proto: Any, example: Sequence[Tensor], kernels: str) -> Told:
-    """Rewrites float layers of ``proto``, which still has its recorded shapes, in place, as operations of ours.
+    """Rewrites layers of ``proto``, which still has its recorded shapes, in place, as operations of ours.
 
     With ``"all"`` every layer that can, whatever its zeros. With ``"auto"``, where the library is here, those of many
     zeros that proved faster: each is cut out and timed both ways on one example, an inverted residual block as one
     operation and as three, and at the end the whole model both ways; 5 % faster is the least that counts. Depthwise
     convolutions and those of few inputs beside them are tried too, for a graph that stays in one order of its images.
+    Of layers between integers all go together, with what stands among them, or none.
     """
     if kernels == "none":
         return Told()
     net = Net(proto)
+    if integers := operations(net):
+        return _integers(proto, net, integers, example, kernels)
     if kernels == "all":
         changes = everything(net)
         told = Told(left=_counted(changes), needs=(NEEDS,) if changes else ())
@@ -66,6 +72,22 @@ def sparse(proto: Any, example: Sequence[Tensor], kernels: str) -> Told:
     told = Told(_counted(chosen.changes), _notes(chosen), (NEEDS,) if chosen.changes else ())
     apply(proto, net, chosen.changes)
     return told
+
+
+def _integers(proto: Any, net: Net, found: Sequence[Op], example: Sequence[Tensor], kernels: str) -> Told:
+    """The same of a graph of integers."""
+    if kernels == "all":
+        return Told(left=in_fours(proto, net, found), needs=(NEEDS,))
+    reason = why_not()
+    if reason is not None:
+        return Told(notes=(f"layers of zeros run dense: the sparse kernels are not used here ({reason})",))
+    try:
+        chosen = choose_integers(proto, net, found, [tensor.numpy() for tensor in example])
+    except FlyweightError as error:
+        return Told(notes=(f"layers of zeros run dense: {error}",))
+    if not chosen.ops:
+        return Told(notes=(chosen.note,) if chosen.note else ())
+    return Told(in_fours(proto, net, chosen.ops), (chosen.note,), (NEEDS,))
 
 
 def _counted(changes: Sequence[Change]) -> Left:
