@@ -144,6 +144,8 @@ def run(library, kind, layer, told, x, residual, threads, at_end):
     checked(library, library.fw_set_threads(max(1, threads)))
     pool = None if threads > 0 else ctypes.byref(abi.Pool(-threads, None, BACKWARDS))
     x = fenced(x, at_end)
+    if kind in TOKENS:
+        return run_tokens(library, kind, told, pool, x, at_end)
     if kind in BYTES:
         return run_bytes(library, kind, layer, told, pool, x, residual, at_end)
     residual = None if residual is None else fenced(residual, at_end)
@@ -160,6 +162,21 @@ def run(library, kind, layer, told, x, residual, threads, at_end):
         batch, _, height, width = x.shape
         status = library.fw_image_run(layer, pool, batch, height, width, x.ctypes.data, added, y.ctypes.data)
     checked(library, status)
+    return y.copy()
+
+
+TOKENS = ("attention", "layer_norm")
+
+
+def run_tokens(library, kind, told, pool, x, at_end):
+    """One call of what stands between linear layers; the other arrays are in ``told``, as "others"."""
+    y = fenced(np.full(told["shape"], np.nan, np.float32), at_end)
+    others = [None if array is None else fenced(array, at_end).ctypes.data for array in told["others"]]
+    if kind == "attention":
+        spec = abi.AttentionSpec(*told["spec"])
+        checked(library, library.fw_attention_run(pool, ctypes.byref(spec), x.ctypes.data, *others, y.ctypes.data))
+    else:
+        checked(library, library.fw_layer_norm_run(pool, *told["spec"], *others, x.ctypes.data, y.ctypes.data))
     return y.copy()
 
 
@@ -192,8 +209,8 @@ def answer(library, kind, told, x, residual, runs):
     """The outputs of each of ``runs`` (threads, at_end), or the text of a refusal."""
     layer = None
     try:
-        # The one call that no layer of that kind takes.
-        if kind not in ("qadd", "pack4", "unpack4"):
+        if kind not in ("qadd", "pack4", "unpack4", *TOKENS):
+            # The one call that no layer of that kind takes.
             layer = create(library, "conv" if kind == "image as tokens" else kind, told)
         kind = "linear" if kind == "image as tokens" else kind
         outputs = []
