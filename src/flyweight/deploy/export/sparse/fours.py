@@ -1,5 +1,5 @@
-"""Writing integer operations of ours into a graph. Among them images lie in fours of channels; they are brought into that
-order, and back, only where others begin."""
+"""Writing integer operations of ours into a graph. Among them images lie in fours of channels; they are brought into
+that order, and back, only where others begin."""
 
 from __future__ import annotations
 
