@@ -101,6 +101,22 @@ def conv_cases(draw):
 
 
 @st.composite
+def tall_cases(draw):
+    """Convolutions of many channels on images so tall that their copies are cut into bands."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    window = draw(windows())
+    assume(window[0] * window[1] > 1)
+    told = draw(conv_specs(random, draw(st.integers(1, 17)), draw(st.integers(40, 80)), window))
+    width = image_for(draw, window)[1]
+    x = random.standard_normal((1, told["weight"]["inputs"], draw(st.integers(60, 300)), min(width, 20)))
+    size = result_size(window, *x.shape[2:])
+    assume(min(size) > 0)
+    size = 1, told["weight"]["rows"], *size
+    residual = random.standard_normal(size).astype(np.float32) if draw(st.booleans()) else None
+    return told, x.astype(np.float32), residual
+
+
+@st.composite
 def linear_cases(draw):
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     sizes = st.one_of(st.integers(1, 40), st.integers(1, 300))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from abi_cases import block_cases, conv_cases, depthwise_cases, expected, linear_cases
+from abi_cases import block_cases, conv_cases, depthwise_cases, expected, linear_cases, tall_cases
 from abi_paths import available_paths
 from flyweight.kernels.library import available
 
@@ -45,6 +45,12 @@ def agrees(paths, kind, told, x, residual):
 @quick
 @given(conv_cases())
 def test_convolution(paths, case):
+    agrees(paths, "conv", *case)
+
+
+@settings(quick, max_examples=40)
+@given(tall_cases())
+def test_convolution_in_bands(paths, case):
     agrees(paths, "conv", *case)
 
 
