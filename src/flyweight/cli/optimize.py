@@ -117,4 +117,7 @@ def _print_frontier(options: Any, text: Callable[[Frontier], str], best: Point |
     print(text(found))
     if best is not None:
         print(f"\ntake: {Path(options.out) / str(best.path)}  ({best.label})")
+        for need in best.needs:
+            plain = (Path(options.out) / str(best.path)).with_suffix(".plain.onnx")
+            print(f"it needs {need}; without: {plain}")
     print(f"\nreport: {Path(options.out) / 'report.html'}   models: {Path(options.out) / 'models'}")

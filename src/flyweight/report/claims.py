@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from flyweight.core.footprint import Footprint
 from flyweight.core.point import Point
+from flyweight.report.kernels import reasons_kernels
 from flyweight.report.reasons import reasons_memory, reasons_size, reasons_speed
 from flyweight.report.zeros import reasons_zeros, skipped
 
@@ -64,10 +65,12 @@ def claims(point: Point, baseline: Point) -> Claim:
     }
     work = _product(macs, bits)
     how = "MACs × bits" if bits is not None and bits != 1 else "MACs"
+    how += " left by the sparse kernels" if point.needs else ""
     faster, leaner = delivered["speed"], delivered["memory"]
+    slower = (*reasons_kernels(point, work, faster), *reasons_speed(mine, base, work, faster))
     partings = [
         _part("size", "parameters × bits", theory, delivered["bytes"], reasons_size(mine, base, theory)),
-        _part("speed", how, work, faster, reasons_speed(mine, base, work, faster), _spread(mine, base)),
+        _part("speed", how, work, faster, slower, _spread(mine, base)),
         _part("memory", "parameters × bits", theory, leaner, reasons_memory(mine, base, theory, leaner)),
     ]
     fewer = skipped(mine)

@@ -102,11 +102,12 @@ def _row(view: View, point: Point, columns: Sequence[Column]) -> Markup:
     mark = tag("span", "●" if stands else "○", class_="mark", title="on the frontier" if stands else "dominated")
     name = tag("a", point.label, href=f"#{anchor(view, point)}")
     badge = tag("span", kind(point) if point.bits in (8, 32) else f"{point.bits} bits", class_=f"kind {_slug(point)}")
+    sparse = tag("span", "sparse kernels", class_="kind", title="; ".join(point.needs)) if point.needs else ""
     ident = tag("code", point.id[:8], title=point.id)
     first = tag(
         "th",
         tag("span", mark, name, class_="who"),
-        tag("span", badge, ident, class_="sub"),
+        tag("span", badge, sparse, ident, class_="sub"),
         scope="row",
         data_sort=point.label,
     )
@@ -131,6 +132,7 @@ def _recipe(view: View, point: Point) -> Markup:
     facts += [f"file {point.path}"] if point.path else []
     facts += [f"made and measured in {seconds(point.seconds)}"] if point.seconds is not None else []
     facts += [_parity(point)] if point.parity else []
+    facts += [f"to open it: {need}" for need in point.needs]
     notes = tag("ul", *(tag("li", note) for note in point.notes)) if point.notes else ""
     text = json.dumps(point.recipe, indent=1, ensure_ascii=False, default=str)
     head = tag("summary", tag("strong", point.label), tag("span", words(point.recipe)))

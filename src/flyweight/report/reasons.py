@@ -11,7 +11,10 @@ from flyweight.report.units import amount, milliseconds, number, share, times
 
 _TELLING = 0.1
 """A share of a file, of a call or of a difference below a tenth explains nothing worth reading."""
-_COUNTED = ("Conv", "Gemm", "MatMul", "Attention", "LSTM", "GRU", "RNN", "Einsum")
+_COUNTED = (
+    *("Conv", "Gemm", "MatMul", "Attention", "LSTM", "GRU", "RNN", "Einsum"),
+    *("SparseLinear", "SparseBlock", "Depthwise"),
+)
 _CONVERTING = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast", "ReorderInput", "ReorderOutput")
 _NAMED = 3
 

@@ -33,6 +33,7 @@ _TITLES = {
 }
 _DROPPED = ("load_ms", "peak_memory_bytes", "select interval", "report interval", "smaller")
 """What goes first where the table is too wide; the HTML report has it all."""
+_NEEDY = "‡"
 _LABEL = 14
 _GAP = 2
 
@@ -64,6 +65,8 @@ def text(frontier: Frontier, color: bool | None = None, width: int | None = None
         console.print(_grid(view, space))
         console.print()
         console.print(Text(_legend(view), style="dim"))
+        for need in dict.fromkeys(need for p in view.shown for need in p.needs):
+            console.print(Text(f"{_NEEDY} needs {need}; the plain file stands beside it", style="dim"))
     for point in view.failed:
         reason = " ".join((point.failure or "").split())
         console.print(Text.assemble(("✗ ", "red"), (point.label, "bold"), (f"  failed: {reason}", "")))
@@ -93,6 +96,10 @@ def _colored() -> bool:
     return "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb" and sys.stdout.isatty()
 
 
+def _named(point: Point) -> str:
+    return f"{point.label} {_NEEDY}" if point.needs else point.label
+
+
 def _heading(frontier: Frontier, view: View) -> str:
     task = str(frontier.about.get("task", "") or "").strip()
     counted = f"{len(view.optimal)} of {len(view.shown)} points on the frontier" if view.shown else "no point yet"
@@ -106,7 +113,7 @@ def _grid(view: View, space: int) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    label = max((len(p.label) for p in view.shown), default=0)
+    label = max((len(_named(p)) for p in view.shown), default=0)
     columns = _fitting(view, space, min(label, 2 * _LABEL))
     taken = 1 + _GAP + sum(_GAP + max(map(len, column)) for column in columns)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
@@ -117,7 +124,7 @@ def _grid(view: View, space: int) -> Any:
     for index, point in enumerate(view.listed, start=1):
         stands = view.stands(point)
         mark = Text("●" if stands else "·", style="green" if stands else "")
-        name = Text(point.label, style="bold" if stands else "")
+        name = Text(_named(point), style="bold" if stands else "")
         look = "" if stands or point is view.baseline else "dim"
         table.add_row(mark, name, *(Text(column[index]) for column in columns), style=look)
     return table
@@ -183,5 +190,10 @@ def _row(view: View, point: Point) -> dict[str, Any]:
     row |= {name: point.value(name) for name in COSTS}
     smaller = next(c for c in COLUMNS if c.name == "smaller").cell(view, point).sort
     row |= {"smaller_times": smaller, "speedup_times": point.footprint.speedup}
-    row |= {"path": point.path, "made_in_seconds": point.seconds, "failure": point.failure}
+    row |= {
+        "path": point.path,
+        "needs": "; ".join(point.needs) or None,
+        "made_in_seconds": point.seconds,
+        "failure": point.failure,
+    }
     return row

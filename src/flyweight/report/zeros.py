@@ -27,7 +27,9 @@ def reasons_zeros(mine: Footprint, work: float | None, delivered: float | None) 
     zeros = number(mine.detail.get("zero_share"))
     if zeros is None or work is None or delivered is None or delivered > _SAME * max(1.0, work):
         return ()
+    fact = f"{share(zeros)} of the weights are zeros, and it ran {times(delivered)} as fast as the baseline"
+    if number(mine.detail.get("macs_dense")):
+        return (f"the layers that stayed dense multiply zeros like any other number: {fact}",)
     name = _RUNTIMES.get(str(mine.detail.get("runtime", "")).partition(" ")[0])
     who = f"{name} multiplies zeros like any other number" if name else "its runtime did not gain from zeros"
-    fact = f"{share(zeros)} of the weights are zeros, and it ran {times(delivered)} as fast as the baseline"
     return (f"{who}: {fact}; to be faster, remove whole channels, or run it with kernels that skip zeros",)
