@@ -34,6 +34,9 @@ _DENSE = {"onnxruntime": "onnxruntime", "openvino": "openvino", "litert": "ai-ed
 _MOST_ERROR = 1e-3
 """Of a float file's outputs, of the largest one: beyond it something else was computed."""
 
+_LAYER_PART = 1 / 8
+"""A layer takes a small part of a network's time, and so do its turns."""
+
 _QUICK_LAYERS = ("24->144 1x1 56", "96->576 1x1 14", "384->1536 128 tokens")
 
 
@@ -52,9 +55,9 @@ class Bench:
         """The dense runtimes that are there."""
         return [name for name in _DENSE if name not in self.absent]
 
-    def timed(self, candidates: Sequence[Candidate]) -> dict[str, Timed]:
-        """All of them, in turns."""
-        found = timed(self.workers, candidates, self.args.rounds, self.args.ms, self.out)
+    def timed(self, candidates: Sequence[Candidate], part: float = 1.0) -> dict[str, Timed]:
+        """All of them, in turns of that ``part`` of the usual length."""
+        found = timed(self.workers, candidates, self.args.rounds, part * self.args.ms, self.out)
         self.versions |= {t.candidate.kind: t.version for t in found.values() if t.version}
         for one in found.values():
             if one.why:
@@ -303,7 +306,7 @@ def one_layer(
         name = f"{about['block']} {sparsity:g}{' int8' if integer else ''}"
         right[name] = integer_reference(layer, sparsity) if integer else reference(layer, block, sparsity)
         candidates += [Candidate(name, "sparse", "kernel", t, "", str(given), about, make[0]) for t in args.threads]
-    found = bench.timed(candidates)
+    found = bench.timed(candidates, _LAYER_PART)
     ours = [t for t in found.values() if t.candidate.group == "sparse"]
     return [_layer_row(layer, t, found, right[t.candidate.name], machine, empty) for t in ours]
 
