@@ -31,7 +31,8 @@ def operation(
                     return twin(*arguments)
         # The short way, for a second trip through the dispatcher takes longer than a small layer. Whoever traces, by a
         # mode or by tensors of a class of their own, has to be asked first.
-        if arguments[0].__class__ is Tensor and not torch._C._len_torch_dispatch_stack():
+        x = arguments[0]
+        if x.__class__ is Tensor and not x.is_meta and not torch._C._len_torch_dispatch_stack():
             return run(*arguments)
         with torch._C._AutoDispatchBelowAutograd():
             result: Tensor = called(*arguments)

@@ -21,7 +21,7 @@ def block_of(weight: Tensor) -> tuple[int, int]:
     """
     needed = int((weight != 0).sum())
     for rows in reversed(BLOCK_ROWS):
-        # A tile that reaches over the edge is no fuller for that.
-        if rows <= max(1, len(weight)) and len(pack(weight, (rows, 1))[0]) * FULL <= needed:
+        # What of a tile lies over the edge is multiplied too, so it counts.
+        if rows <= len(weight) and len(pack(weight, (rows, 1))[0]) * FULL <= needed:
             return rows, 1
     return 1, 1
