@@ -50,6 +50,7 @@ _HOMES = {
     "allocate": "search.allocate",
     "priced": "search.priced",
     "measure": "deploy.evaluate",
+    "sparse_inference": "deploy.sparse_inference",
     "load_task": "tasks.load",
     "save_pretrained": "core.pretrained",
     "from_pretrained": "core.pretrained",
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from flyweight.core.task import Splits as Splits
     from flyweight.core.task import Task as Task
     from flyweight.deploy.evaluate import measure as measure
+    from flyweight.deploy.sparse_inference import sparse_inference as sparse_inference
     from flyweight.kernels.library import kernels_library as kernels_library
     from flyweight.learn.augment.mixup import mixed as mixed
     from flyweight.learn.distill.distilled import distilled as distilled
