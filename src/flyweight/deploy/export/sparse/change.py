@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flyweight.deploy.export.sparse.attention import Attention, Norm
+from flyweight.deploy.export.sparse.attention import Attention
 from flyweight.deploy.export.sparse.block import Block
 from flyweight.deploy.export.sparse.layer import DEPTHWISE, LINEAR, Layer, Weight
+from flyweight.deploy.export.sparse.norm import Norm
 from flyweight.deploy.export.sparse.tile import tile
 from flyweight.kernels.library import DOMAIN
 from flyweight.kernels.matrix import pack

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from flyweight.deploy.export.sparse.apply import apply
-from flyweight.deploy.export.sparse.attention import attentions, norms
+from flyweight.deploy.export.sparse.attention import attentions
 from flyweight.deploy.export.sparse.block import blocks
 from flyweight.deploy.export.sparse.change import Change, attention, fused, norm, single
 from flyweight.deploy.export.sparse.layer import CONV, DEPTHWISE, Layer, layers
 from flyweight.deploy.export.sparse.net import Net
+from flyweight.deploy.export.sparse.norm import norms
 from flyweight.deploy.export.sparse.piece import Piece, Sizes, sizes, write
 from flyweight.deploy.export.sparse.race import Heat, race
 
@@ -69,12 +70,15 @@ def _between(net: Net) -> list[Change]:
     return [*map(attention, attentions(net)), *map(norm, norms(net))]
 
 
+def gains(net: Net) -> bool:
+    """Whether a layer has so many zeros that it may gain from the kernels."""
+    return any(map(_sparse, layers(net)))
+
+
 def choose(proto: Any, net: Net, example: Sequence[Any]) -> Chosen:
     """Times each part of ``net``, read from ``proto``, that has many zeros both ways, on the first of ``example``
     (arrays), keeps the faster, and compares the model so made, the dense one, and the one with all of them."""
     options = _options(net)
-    if not any(option.zeros for option in options):
-        return Chosen()
     arrays = [array[:1] for array in example]
     at = sizes(proto, [array.shape for array in arrays])
     timed = [option for option in options if _known(option, at)]

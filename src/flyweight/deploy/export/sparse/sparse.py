@@ -12,7 +12,7 @@ from flyweight.core.errors import FlyweightError, unknown_name
 from flyweight.deploy.export.bitmap import Left
 from flyweight.deploy.export.sparse.apply import apply
 from flyweight.deploy.export.sparse.change import Change
-from flyweight.deploy.export.sparse.choose import Chosen, choose, everything
+from flyweight.deploy.export.sparse.choose import Chosen, choose, everything, gains
 from flyweight.deploy.export.sparse.choose_integers import choose_integers
 from flyweight.deploy.export.sparse.fours import in_fours
 from flyweight.deploy.export.sparse.integers import Op, operations
@@ -62,6 +62,8 @@ def sparse(proto: Any, example: Sequence[Tensor], kernels: str) -> Told:
         told = Told(left=_counted(changes), needs=(NEEDS,) if changes else ())
         apply(proto, net, changes)
         return told
+    if not gains(net):
+        return Told()
     reason = why_not()
     if reason is not None:
         return Told(notes=(f"layers of zeros run dense: the sparse kernels are not used here ({reason})",))
@@ -78,6 +80,8 @@ def _integers(proto: Any, net: Net, found: Sequence[Op], example: Sequence[Tenso
     """The same of a graph of integers."""
     if kernels == "all":
         return Told(left=in_fours(proto, net, found), needs=(NEEDS,))
+    if not gains(net):
+        return Told()
     reason = why_not()
     if reason is not None:
         return Told(notes=(f"layers of zeros run dense: the sparse kernels are not used here ({reason})",))
