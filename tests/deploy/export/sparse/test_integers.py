@@ -137,6 +137,14 @@ def test_the_fastest_is_chosen(quantized, times, ops, says, monkeypatch, tmp_pat
     assert bool(artifact.needs) == bool(found)
 
 
+@native
+@pytest.mark.parametrize("name", NETS)
+def test_each_is_tried(quantized, name, monkeypatch, tmp_path):
+    timed(monkeypatch, 2.0, 1.0, 1.5)
+    model, task = quantized[name]
+    assert export_onnx(model, task, tmp_path / "auto.onnx", kernels="auto").needs == (NEEDS,)
+
+
 def graph_of(weight, between=(), after=("scale", "zero"), **attributes):
     """A convolution of bytes between its roundings; ``between`` are nodes before the last one, and it rounds to the
     grid ``after``."""

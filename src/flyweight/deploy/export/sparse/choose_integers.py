@@ -22,6 +22,11 @@ class ChosenIntegers:
     note: str = ""
 
 
+def integers_gain(found: Sequence[Op]) -> bool:
+    """Whether a layer of ``found`` has so many zeros that the whole may gain from the kernels."""
+    return any(map(_sparse, found))
+
+
 def choose_integers(proto: Any, net: Net, found: Sequence[Op], example: Sequence[Any]) -> ChosenIntegers:
     """Times the model of ``proto`` as it is against the one with all of ``found``, and against the one that leaves out
     those before the first and behind the last convolution of many zeros, on the first of ``example`` (arrays)."""

@@ -13,7 +13,7 @@ from flyweight.deploy.export.bitmap import Left
 from flyweight.deploy.export.sparse.apply import apply
 from flyweight.deploy.export.sparse.change import Change
 from flyweight.deploy.export.sparse.choose import Chosen, choose, everything, gains
-from flyweight.deploy.export.sparse.choose_integers import choose_integers
+from flyweight.deploy.export.sparse.choose_integers import choose_integers, integers_gain
 from flyweight.deploy.export.sparse.fours import in_fours
 from flyweight.deploy.export.sparse.integers import Op, operations
 from flyweight.deploy.export.sparse.layer import DEPTHWISE
@@ -80,7 +80,7 @@ def _integers(proto: Any, net: Net, found: Sequence[Op], example: Sequence[Tenso
     """The same of a graph of integers."""
     if kernels == "all":
         return Told(left=in_fours(proto, net, found), needs=(NEEDS,))
-    if not gains(net):
+    if not integers_gain(found):
         return Told()
     reason = why_not()
     if reason is not None:
