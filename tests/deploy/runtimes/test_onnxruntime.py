@@ -13,6 +13,7 @@ import pytest
 import onnx_files
 from flyweight.core.errors import ArtifactError, MissingExtraError, ShapeError
 from flyweight.deploy.runtimes.onnxruntime import open_session
+from flyweight.kernels.library import DOMAIN, available
 
 
 def by_numpy(path: Path, x: np.ndarray) -> np.ndarray:
@@ -94,3 +95,36 @@ def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingExtraError, match="pip install onnxruntime"):
         open_session(onnx_files.conv_net(tmp_path / "m.onnx"))
+
+
+def ours(path: Path) -> Path:
+    """A file with an operation of the sparse kernels."""
+    onnx_files.conv_net(path)
+    model = onnx.load(path)
+    model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
+    model.graph.node[1].CopyFrom(onnx.helper.make_node("Frobnicate", ["c"], ["r"], domain=DOMAIN))
+    onnx.save(model, path)
+    return path
+
+
+def test_a_file_that_needs_the_kernels_says_so_without_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLYWEIGHT_KERNELS", "none")
+    with pytest.raises(
+        ArtifactError,
+        match=r"m\.onnx runs on flyweight's sparse kernels, which are not used here: FLYWEIGHT_KERNELS=none asks for "
+        r'none; unset it.* take the plain file of the same model: .*\.plain\.onnx.*kernels="none"',
+    ):
+        open_session(ours(tmp_path / "m.onnx"))
+
+
+def test_a_library_that_onnxruntime_does_not_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flyweight.deploy.runtimes.onnxruntime.why_not", lambda: None)
+    monkeypatch.setattr("flyweight.deploy.runtimes.onnxruntime.kernels_library", lambda: str(tmp_path / "gone.so"))
+    with pytest.raises(ArtifactError, match=r"not used here: ONNX Runtime cannot take them in \(.*gone\.so"):
+        open_session(ours(tmp_path / "m.onnx"))
+
+
+@pytest.mark.skipif(not available(), reason="the native kernels are not built")
+def test_an_operation_that_the_library_has_not(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="Frobnicate"):
+        open_session(ours(tmp_path / "m.onnx"))

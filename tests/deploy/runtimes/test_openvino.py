@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import onnx_files
 from flyweight.core.errors import ArtifactError, MissingExtraError, ShapeError
 from flyweight.deploy.runtimes import onnxruntime
 from flyweight.deploy.runtimes.openvino import open_session
+from flyweight.kernels.library import DOMAIN
 
 needs_openvino = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is an extra")
 
@@ -57,3 +59,15 @@ def test_errors_name_the_file_and_what_it_takes(tmp_path: Path) -> None:
     for arrays in ([], [np.zeros((1, 3, 9, 9), np.float32)], [np.zeros((1, 3, 8, 8))]):
         with pytest.raises(ShapeError, match=r"it takes x: float32\[\?, 3, 8, 8\]"):
             session(*arrays)
+
+
+def test_a_file_on_the_sparse_kernels_is_refused(tmp_path: Path) -> None:
+    path = onnx_files.conv_net(tmp_path / "m.onnx")
+    model = onnx.load(path)
+    model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
+    onnx.save(model, path)
+    with pytest.raises(
+        ArtifactError,
+        match=r"m\.onnx runs on .*sparse kernels, which ONNX Runtime alone .*\.plain\.onnx.*kernels=\"none\"",
+    ):
+        open_session(path)
