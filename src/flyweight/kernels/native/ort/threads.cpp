@@ -15,9 +15,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // A thread that sleeps is given this long to come; one that finds others here waits for more of them for the second.
-constexpr auto kFirst = std::chrono::milliseconds(5);
+constexpr auto kFirst = std::chrono::milliseconds(10);
 constexpr auto kMore = std::chrono::milliseconds(1);
-// A machine under load wakes threads late: only this many calls with nobody else settle that there is nobody.
+// A machine under load wakes threads late: this often they are counted anew where nobody came.
 constexpr int32_t kTries = 3;
 
 int32_t Processors() {
@@ -50,11 +50,40 @@ struct Roll {
   std::atomic<Clock::time_point> until{Clock::time_point{}};
 };
 
+// Whether ParallelFor is a plain loop: two tasks then run here, and as near to the caller on the stack as a single one,
+// which no pool has to see. A pool's own functions would stand between.
+struct Loop {
+  static void Enter(void *argument, size_t) {
+    Loop &self = *static_cast<Loop *>(argument);
+    const auto place = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+    if (self.single == 0) self.single = place;
+    if (self.single != place || Thread() != self.caller) self.plain = false;
+  }
+
+  static bool Plain(const OrtApi *api, const OrtKernelContext *context) {
+    Loop self;
+    void *const argument = &self;
+    for (const size_t tasks : {1, 2}) {
+      if (!Succeeds<kContextParallelFor>(api, context, &Enter, tasks, size_t{0}, argument)) return true;
+    }
+    return self.plain;
+  }
+
+  static const void *Thread() {
+    static thread_local char own;
+    return &own;
+  }
+
+  const void *caller = Thread();
+  std::atomic<uintptr_t> single{0};
+  std::atomic<bool> plain{true};
+};
+
 }  // namespace
 
 int32_t Threads::Find(const OrtApi *api, const OrtKernelContext *context) {
   const int32_t most = Processors();
-  if (most == 1) {
+  if (most == 1 || Loop::Plain(api, context)) {
     known_ = 1;
     return 1;
   }
@@ -65,8 +94,9 @@ int32_t Threads::Find(const OrtApi *api, const OrtKernelContext *context) {
     const auto task = [](void *argument, size_t) { static_cast<Roll *>(argument)->Enter(); };
     const bool ran = Succeeds<kContextParallelFor>(api, context, +task, static_cast<size_t>(4) * most, size_t{0},
                                                    static_cast<void *>(&roll));
-    seen = ran ? std::max(1, roll.seen.load()) : 1;
-    if (seen > 1 || ++tries_ >= kTries) known_ = seen;
+    seen = ran ? roll.seen.load() : 1;
+    if (seen > 1 || ++tries_ >= kTries) known_ = std::max(2, seen);
+    seen = std::max(2, seen);  // for there is a pool
   }
   busy_.clear();
   return seen;

@@ -1,5 +1,6 @@
 // How many threads an ONNX Runtime session works with. Nothing in its interface tells, so they are counted where the
-// session runs for the first time: tasks that wait for each other, a few milliseconds at the most.
+// session runs for the first time: by tasks that wait for each other, a few milliseconds at the most. A session of one
+// thread is known without waiting.
 #ifndef FLYWEIGHT_ORT_THREADS_H
 #define FLYWEIGHT_ORT_THREADS_H
 
