@@ -90,9 +90,9 @@ BlockPlan::BlockPlan(const BlockWeight &weight, const SpmmKernels &kernels, int6
          ll{height}, ll{width}, ll{result_.height}, ll{result_.width});
   int64_t most_rows = 0, most_inputs = 0;
   for (int64_t strip = 0; strip < cut_.strips; ++strip) {
-    const Rows rows = ResultRows(strip), inputs = InputRows(rows);
+    const Rows rows = ResultRows(strip), met = MetRows(rows);
     most_rows = std::max(most_rows, rows.last - rows.first);
-    most_inputs = std::max(most_inputs, inputs.last - inputs.first);
+    most_inputs = std::max(most_inputs, met.last - met.first);
   }
   made_ld_ = ScratchLd(most_rows * result_.width);
   depthwise_size_ = Product(weight.depthwise.channels, made_ld_, "the block");
@@ -111,11 +111,15 @@ BlockPlan::Rows BlockPlan::ResultRows(int64_t strip) const {
   return {result_.height * strip / cut_.strips, result_.height * (strip + 1) / cut_.strips};
 }
 
-BlockPlan::Rows BlockPlan::InputRows(const Rows &result) const {
+BlockPlan::Rows BlockPlan::MetRows(const Rows &result) const {
   const fw_window &w = weight_.depthwise.window;
-  const int64_t first = std::clamp<int64_t>(result.first * w.stride_h - w.pad_top, 0, height_);
-  const int64_t last = (result.last - 1) * w.stride_h - w.pad_top + int64_t{w.kernel_h - 1} * w.dilation_h + 1;
-  return {first, std::clamp(last, first, height_)};
+  return {result.first * w.stride_h - w.pad_top,
+          (result.last - 1) * w.stride_h - w.pad_top + int64_t{w.kernel_h - 1} * w.dilation_h + 1};
+}
+
+BlockPlan::Rows BlockPlan::Inside(const Rows &rows) const {
+  const int64_t first = std::clamp<int64_t>(rows.first, 0, height_);
+  return {first, std::clamp(rows.last, first, height_)};
 }
 
 ColumnTiles BlockPlan::ProjectTiles(int64_t strip) const {
@@ -140,21 +144,30 @@ void BlockPlan::Expand(const float *x, const Rows &rows, int64_t first, int64_t 
 }
 
 void BlockPlan::Make(const float *x, int64_t strip, int64_t group, float *expanded, float *made) const {
-  const Rows rows = ResultRows(strip), inputs = InputRows(rows);
+  const Rows rows = ResultRows(strip), met = MetRows(rows), inside = Inside(met);
   const int64_t channel = group * cut_.group, end = std::min(channel + cut_.group, weight_.depthwise.channels);
   DepthwiseCall call = weight_.depthwise.Call(width_, result_.width);
   if (weight_.expand) {
+    // Rows above and below the image are laid out too, as zeros: then the depthwise loop need not ask for each.
     const int64_t block = weight_.expand->matrix.pattern.block_rows;
-    Expand(x, inputs, channel / block, CeilDivide(end, block), expanded);
+    const int64_t above = (inside.first - met.first) * width_, below = (met.last - inside.last) * width_;
+    const int64_t columns = (inside.last - inside.first) * width_;
+    for (float *plane = expanded; plane < expanded + (end - channel) * expanded_ld_; plane += expanded_ld_) {
+      std::fill_n(plane, above, 0.0f);
+      std::fill_n(plane + above + columns, below, 0.0f);
+    }
+    Expand(x, inside, channel / block, CeilDivide(end, block), expanded + above);
     call.x = expanded;
     call.x_plane = expanded_ld_;
+    call.x_first = met.first;
+    call.x_last = met.last;
   } else {
-    call.x = x + channel * height_ * width_ + inputs.first * width_;
+    call.x = x + channel * height_ * width_ + inside.first * width_;
     call.x_plane = height_ * width_;
+    call.x_first = inside.first;
+    call.x_last = inside.last;
   }
   call.channels = end - channel;
-  call.x_first = inputs.first;
-  call.x_last = inputs.last;
   call.zeros = zeros_.get();
   call.weight += channel * weight_.depthwise.window.kernel_h * weight_.depthwise.window.kernel_w;
   call.bias += channel;

@@ -67,7 +67,8 @@ class BlockPlan {
     int64_t first, last;
   };
   Rows ResultRows(int64_t strip) const;
-  Rows InputRows(const Rows &result) const;
+  Rows MetRows(const Rows &result) const;  // by the depthwise kernel, some perhaps beyond the image
+  Rows Inside(const Rows &rows) const;
   ColumnTiles ProjectTiles(int64_t strip) const;
   void Expand(const float *x, const Rows &rows, int64_t first, int64_t last, float *expanded) const;
 

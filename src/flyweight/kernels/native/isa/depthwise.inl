@@ -17,6 +17,7 @@ template <int kKernel>
 struct DepthwiseEdge {
   int64_t column;  // of the result, at lane 0
   Vec::Mask result;
+  bool first;  // whether the first tap of lane 0 lies in the plane
   Vec::Mask load[kKernel + 1];
 };
 
@@ -28,17 +29,26 @@ struct DepthwiseColumns {
   DepthwiseEdge<kKernel> edge[kMostEdges];
 };
 
-// How far a load of a vector of results reaches beyond its first tap.
-constexpr int LoadSpan(int kernel, int stride) {
-  return stride == 1 ? kernel - 1 + Vec::kLanes : (kernel - 1) / 2 * 2 + 2 * Vec::kLanes;
+// Three taps at a stride of two: loaded from the second one on, even places are that tap's and odd ones the third's; the
+// first's are those of the third moved by one lane.
+constexpr bool IsShifted(int kernel, int stride) { return kernel == 3 && stride == 2; }
+
+// Where the loads of a vector of results begin, from its first tap on, and how many there are.
+constexpr int LoadBegin(int kernel, int stride, int load) {
+  return stride == 1 ? load : load / 2 * 2 + load % 2 * Vec::kLanes + (IsShifted(kernel, stride) ? 1 : 0);
+}
+constexpr int Loads(int kernel, int stride) {
+  return stride == 1 ? kernel : IsShifted(kernel, stride) ? 2 : (kernel + 1) / 2 * 2;
 }
 
 // False where there are more edges than are kept: padding as wide as many vectors.
 template <int kKernel, int kStride>
 static bool PlanColumns(const DepthwiseCall &call, DepthwiseColumns<kKernel> *plan) {
+  constexpr int kLoads = Loads(kKernel, kStride);
   for (int64_t column = 0; column < call.out_width; column += Vec::kLanes) {
     const int64_t at = column * kStride - call.pad_left;
-    if (at >= 0 && at + LoadSpan(kKernel, kStride) <= call.width && column + Vec::kLanes <= call.out_width) {
+    const int64_t end = at + LoadBegin(kKernel, kStride, kLoads - 1) + Vec::kLanes;
+    if (at >= 0 && end <= call.width && column + Vec::kLanes <= call.out_width) {
       if (plan->inner == plan->inner_end) plan->inner = column;
       plan->inner_end = column + Vec::kLanes;
       continue;
@@ -47,86 +57,162 @@ static bool PlanColumns(const DepthwiseCall &call, DepthwiseColumns<kKernel> *pl
     DepthwiseEdge<kKernel> &edge = plan->edge[plan->edges++];
     edge.column = column;
     edge.result = Vec::First(call.out_width - column);
-    for (int t = 0; t <= kKernel; ++t) {
-      const int64_t from = at + (kStride == 1 ? t : t / 2 * 2 + t % 2 * Vec::kLanes);
-      edge.load[t] = Vec::Between(-from, call.width - from);
+    edge.first = at >= 0 && at < call.width;
+    for (int load = 0; load < kLoads; ++load) {
+      const int64_t from = at + LoadBegin(kKernel, kStride, load);
+      edge.load[load] = Vec::Between(-from, call.width - from);
     }
   }
   return true;
 }
 
-// What the taps of one row of x meet. With a stride of two, each pair of taps shares two loads, taken apart into even and
-// odd places.
+// What the taps of one row of x meet. With a stride of two, two loads are taken apart into even and odd places for two
+// taps.
 template <int kKernel, int kStride, bool kEdge>
 FW_INLINE void LoadTaps(const float *x, const DepthwiseEdge<kKernel> *edge, V (&in)[kKernel]) {
+  constexpr int kLoads = Loads(kKernel, kStride);
+  V loaded[kLoads];
   FW_UNROLL
-  for (int t = 0; t < kKernel; t += kStride) {
-    if constexpr (kStride == 1) {
-      in[t] = Vec::Keep(kEdge ? Vec::Load(x + t, edge->load[t]) : Vec::Load(x + t));
-    } else {
-      const float *const more = x + t + Vec::kLanes;
-      const V near = kEdge ? Vec::Load(x + t, edge->load[t]) : Vec::Load(x + t);
-      const V far = kEdge ? Vec::Load(more, edge->load[t + 1]) : Vec::Load(more);
-      in[t] = Vec::Even(near, far);
-      if (t + 1 < kKernel) in[t + 1] = Vec::Odd(near, far);
-    }
+  for (int i = 0; i < kLoads; ++i) {
+    const float *const from = x + LoadBegin(kKernel, kStride, i);
+    loaded[i] = Vec::Keep(kEdge ? Vec::Load(from, edge->load[i]) : Vec::Load(from));
+  }
+  if constexpr (kStride == 1) {
+    FW_UNROLL
+    for (int t = 0; t < kKernel; ++t) in[t] = loaded[t];
+  } else if constexpr (IsShifted(kKernel, kStride)) {
+    in[1] = Vec::Even(loaded[0], loaded[1]);
+    in[2] = Vec::Odd(loaded[0], loaded[1]);
+    in[0] = Vec::ShiftIn(!kEdge || edge->first ? *x : 0.0f, in[2]);
+  } else {
+    FW_UNROLL
+    for (int t = 0; t < kKernel; ++t)
+      in[t] = t % 2 == 0 ? Vec::Even(loaded[t], loaded[t + 1]) : Vec::Odd(loaded[t - 1], loaded[t]);
   }
 }
 
-template <int kKernel, int kStride, int kRows, bool kEdge>
-FW_INLINE void DepthwiseTile(const float *const *rows, int64_t at, const DepthwiseEdge<kKernel> *edge,
-                             const V (&weight)[kKernel * kKernel], V bias, V low, V high, float *y, int64_t y_ld) {
+// Rows of x, one after the other: a pointer that goes on from row to row, or one for each where some are not there.
+struct EvenRows {
+  const float *row;
+  int64_t ld;
+  FW_INLINE const float *Next(EvenRows &rows) {
+    const float *const row = rows.row;
+    rows.row += rows.ld;
+    return row;
+  }
+};
+struct AnyRows {
+  const float *const *row;
+  int64_t column;
+  FW_INLINE const float *Next(AnyRows &rows) { return *rows.row++ + rows.column; }
+};
+
+// What all tiles of a plane share.
+template <int kKernel>
+struct DepthwiseValues {
+  V weight[kKernel * kKernel];
+  V bias, low, high;
+};
+
+template <int kKernel, int kStride, int kRows, bool kEdge, class Rows>
+FW_INLINE void DepthwiseTile(Rows rows, const DepthwiseEdge<kKernel> *edge, const DepthwiseValues<kKernel> &values, float *y,
+                             int64_t y_ld) {
   V sum[kRows];
   FW_UNROLL
-  for (int k = 0; k < kRows; ++k) sum[k] = bias;
+  for (int k = 0; k < kRows; ++k) sum[k] = values.bias;
   FW_UNROLL
   for (int r = 0; r < (kRows - 1) * kStride + kKernel; ++r) {
     V in[kKernel];
-    LoadTaps<kKernel, kStride, kEdge>(rows[r] + at, edge, in);
+    LoadTaps<kKernel, kStride, kEdge>(Rows::Next(rows), edge, in);
     FW_UNROLL
     for (int k = 0; k < kRows; ++k) {
       const int tap = r - k * kStride;
       if (tap < 0 || tap >= kKernel) continue;
       FW_UNROLL
-      for (int t = 0; t < kKernel; ++t) sum[k] = Vec::Fma(weight[tap * kKernel + t], in[t], sum[k]);
+      for (int t = 0; t < kKernel; ++t) sum[k] = Vec::Fma(values.weight[tap * kKernel + t], in[t], sum[k]);
     }
   }
   FW_UNROLL
-  for (int k = 0; k < kRows; ++k) {
-    const V made = Vec::Min(high, Vec::Max(low, sum[k]));
+  for (int k = 0; k < kRows; ++k, y += y_ld) {
+    const V made = Vec::Min(values.high, Vec::Max(values.low, sum[k]));
     if (kEdge)
-      Vec::Store(y + k * y_ld, made, edge->result);
+      Vec::Store(y, made, edge->result);
     else
-      Vec::Store(y + k * y_ld, made);
+      Vec::Store(y, made);
   }
 }
 
-// kRows rows of one plane, from `row` on.
-template <int kKernel, int kStride, int kRows>
-static void DepthwiseRows(const DepthwiseCall &call, const DepthwiseColumns<kKernel> &plan, int64_t channel, int64_t row) {
-  constexpr int kInputs = (kRows - 1) * kStride + kKernel;
-  const float *const plane = call.x + channel * call.x_plane;
-  const float *rows[kInputs];
-  FW_UNROLL
-  for (int r = 0; r < kInputs; ++r) {
-    const int64_t from = row * kStride - call.pad_top + r;
-    rows[r] = from >= call.x_first && from < call.x_last ? plane + (from - call.x_first) * call.width : call.zeros;
-  }
-  V weight[kKernel * kKernel];
-  FW_UNROLL
-  for (int t = 0; t < kKernel * kKernel; ++t) weight[t] = Vec::Set(call.weight[channel * kKernel * kKernel + t]);
+template <int kKernel>
+FW_INLINE void SetValues(const DepthwiseCall &call, int64_t channel, DepthwiseValues<kKernel> *values) {
   const Bounds bounds = ClampOf(call.activation);
-  const V bias = Vec::Set(call.bias[channel]), low = Vec::Set(bounds.low), high = Vec::Set(bounds.high);
+  FW_UNROLL
+  for (int t = 0; t < kKernel * kKernel; ++t)
+    values->weight[t] = Vec::Set(call.weight[channel * kKernel * kKernel + t]);
+  values->bias = Vec::Set(call.bias[channel]);
+  values->low = Vec::Set(bounds.low);
+  values->high = Vec::Set(bounds.high);
+}
+
+// `runs` times kRows rows of one plane, from `row` on; all rows of x that they meet are there.
+template <int kKernel, int kStride, int kRows>
+static void DepthwiseInside(const DepthwiseCall &call, const DepthwiseColumns<kKernel> &plan, int64_t channel, int64_t row,
+                            int64_t runs) {
+  DepthwiseValues<kKernel> values;
+  SetValues(call, channel, &values);
+  const int64_t ld = call.width, y_ld = call.y_ld, inner = plan.inner, inner_end = plan.inner_end;
+  const int edges = plan.edges;
+  const float *x = call.x + channel * call.x_plane + (row * kStride - call.pad_top - call.x_first) * ld - call.pad_left;
+  float *y = call.y + channel * call.y_plane + (row - call.first) * y_ld;
+  for (; runs > 0; --runs, x += kRows * kStride * ld, y += kRows * y_ld) {
+    for (int64_t column = inner; column < inner_end; column += Vec::kLanes)
+      DepthwiseTile<kKernel, kStride, kRows, false>(EvenRows{x + column * kStride, ld}, nullptr, values, y + column, y_ld);
+    for (const DepthwiseEdge<kKernel> *edge = plan.edge; edge < plan.edge + edges; ++edge)
+      DepthwiseTile<kKernel, kStride, kRows, true>(EvenRows{x + edge->column * kStride, ld}, edge, values,
+                                                   y + edge->column, y_ld);
+    if (!IsClamp(call.activation)) ActivateRows(y, y_ld, kRows, call.out_width, call.activation);
+  }
+}
+
+// kRows rows of one plane, some of which meet rows of x that are not there.
+template <int kKernel, int kStride, int kRows>
+static void DepthwiseAcross(const DepthwiseCall &call, const DepthwiseColumns<kKernel> &plan, int64_t channel,
+                            int64_t row) {
+  constexpr int kInputs = (kRows - 1) * kStride + kKernel;
+  DepthwiseValues<kKernel> values;
+  SetValues(call, channel, &values);
+  const float *rows[kInputs];
+  for (int r = 0; r < kInputs; ++r) {
+    const int64_t from = row * kStride - call.pad_top + r - call.x_first;
+    const bool there = from >= 0 && from < call.x_last - call.x_first;
+    rows[r] = (there ? call.x + channel * call.x_plane + from * call.width : call.zeros) - call.pad_left;
+  }
   float *const y = call.y + channel * call.y_plane + (row - call.first) * call.y_ld;
   for (int64_t column = plan.inner; column < plan.inner_end; column += Vec::kLanes)
-    DepthwiseTile<kKernel, kStride, kRows, false>(rows, column * kStride - call.pad_left, nullptr, weight, bias, low, high,
-                                                  y + column, call.y_ld);
-  for (int e = 0; e < plan.edges; ++e) {
-    const DepthwiseEdge<kKernel> &edge = plan.edge[e];
-    DepthwiseTile<kKernel, kStride, kRows, true>(rows, edge.column * kStride - call.pad_left, &edge, weight, bias, low,
-                                                 high, y + edge.column, call.y_ld);
-  }
+    DepthwiseTile<kKernel, kStride, kRows, false>(AnyRows{rows, column * kStride}, nullptr, values, y + column, call.y_ld);
+  for (const DepthwiseEdge<kKernel> *edge = plan.edge; edge < plan.edge + plan.edges; ++edge)
+    DepthwiseTile<kKernel, kStride, kRows, true>(AnyRows{rows, edge->column * kStride}, edge, values, y + edge->column,
+                                                 call.y_ld);
   if (!IsClamp(call.activation)) ActivateRows(y, call.y_ld, kRows, call.out_width, call.activation);
+}
+
+// As many whole runs of kRows rows as there are; gives the row after them.
+template <int kKernel, int kStride, int kRows>
+FW_INLINE int64_t DepthwiseRuns(const DepthwiseCall &call, const DepthwiseColumns<kKernel> &plan, int64_t channel,
+                                int64_t row) {
+  while (row + kRows <= call.last) {
+    const int64_t top = row * kStride - call.pad_top - call.x_first;
+    const int64_t left = call.x_last - call.x_first - top - ((kRows - 1) * kStride + kKernel);
+    int64_t runs = top < 0 || left < 0 ? 0 : left / (kRows * kStride) + 1;
+    if (runs > (call.last - row) / kRows) runs = (call.last - row) / kRows;
+    if (runs > 0) {
+      DepthwiseInside<kKernel, kStride, kRows>(call, plan, channel, row, runs);
+      row += runs * kRows;
+    } else {
+      DepthwiseAcross<kKernel, kStride, kRows>(call, plan, channel, row);
+      row += kRows;
+    }
+  }
+  return row;
 }
 
 template <int kKernel, int kStride>
@@ -134,18 +220,10 @@ static void DepthwiseSquare(const DepthwiseCall &call) {
   DepthwiseColumns<kKernel> plan;
   PlanColumns<kKernel, kStride>(call, &plan);
   for (int64_t channel = 0; channel < call.channels; ++channel) {
-    int64_t row = call.first;
-    for (; row + kMostRows <= call.last; row += kMostRows)
-      DepthwiseRows<kKernel, kStride, kMostRows>(call, plan, channel, row);
-    if (kMostRows > 4 && row + 4 <= call.last) {
-      DepthwiseRows<kKernel, kStride, 4>(call, plan, channel, row);
-      row += 4;
-    }
-    if (row + 2 <= call.last) {
-      DepthwiseRows<kKernel, kStride, 2>(call, plan, channel, row);
-      row += 2;
-    }
-    if (row < call.last) DepthwiseRows<kKernel, kStride, 1>(call, plan, channel, row);
+    int64_t row = DepthwiseRuns<kKernel, kStride, kMostRows>(call, plan, channel, call.first);
+    if (kMostRows > 4) row = DepthwiseRuns<kKernel, kStride, 4>(call, plan, channel, row);
+    row = DepthwiseRuns<kKernel, kStride, 2>(call, plan, channel, row);
+    DepthwiseRuns<kKernel, kStride, 1>(call, plan, channel, row);
   }
 }
 

@@ -73,6 +73,11 @@ struct Vec {
     const __m256 mixed = _mm256_shuffle_ps(a, b, 0xdd);
     return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xd8));
   }
+  // The scalar, then all lanes but the last.
+  FW_INLINE V ShiftIn(float first, V v) {
+    const V turned = _mm256_permutevar8x32_ps(v, _mm256_setr_epi32(7, 0, 1, 2, 3, 4, 5, 6));
+    return _mm256_blend_ps(turned, _mm256_set1_ps(first), 1);
+  }
 };
 
 }  // namespace

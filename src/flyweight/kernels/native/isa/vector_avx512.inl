@@ -77,6 +77,11 @@ struct Vec {
     const __m512i index = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
     return _mm512_permutex2var_ps(a, index, b);
   }
+  // The scalar, then all lanes but the last.
+  FW_INLINE V ShiftIn(float first, V v) {
+    return _mm512_castsi512_ps(
+        _mm512_alignr_epi32(_mm512_castps_si512(v), _mm512_castps_si512(_mm512_set1_ps(first)), 15));
+  }
 };
 
 }  // namespace

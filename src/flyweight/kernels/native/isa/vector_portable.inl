@@ -67,6 +67,8 @@ struct Vec {
   // Of 8 floats the even ones.
   FW_INLINE V Even(V a, V b) { return V{a[0], a[2], b[0], b[2]}; }
   FW_INLINE V Odd(V a, V b) { return V{a[1], a[3], b[1], b[3]}; }
+  // The scalar, then all lanes but the last.
+  FW_INLINE V ShiftIn(float first, V v) { return V{first, v[0], v[1], v[2]}; }
 };
 
 }  // namespace
