@@ -104,16 +104,16 @@ def conv_cases(draw):
 def tall_cases(draw):
     """Convolutions of many channels on images so tall that their copies are cut into bands."""
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
-    window = draw(windows())
-    assume(window[0] * window[1] > 1)
-    told = draw(conv_specs(random, draw(st.integers(1, 17)), draw(st.integers(40, 80)), window))
-    width = image_for(draw, window)[1]
-    x = random.standard_normal((1, told["weight"]["inputs"], draw(st.integers(60, 300)), min(width, 20)))
-    size = result_size(window, *x.shape[2:])
-    assume(min(size) > 0)
-    size = 1, told["weight"]["rows"], *size
-    residual = random.standard_normal(size).astype(np.float32) if draw(st.booleans()) else None
-    return told, x.astype(np.float32), residual
+    window = [draw(st.integers(2, 5)), draw(st.integers(1, 3)), *draw(windows())[2:]]
+    window[2] = draw(st.sampled_from([1, 1, 2]))
+    rows, inputs = draw(st.integers(1, 17)), draw(st.integers(60, 80))
+    weight = sparse_matrix(
+        random, rows, inputs, window[0] * window[1], draw(st.sampled_from(BLOCKS)), 0.7, False, False
+    )
+    told = {"weight": weight, "window": window, "bias": None, "activation": draw(st.integers(0, 1))}
+    x = random.standard_normal((1, inputs, draw(st.integers(150, 300)), draw(st.integers(16, 30)))).astype(np.float32)
+    size = 1, rows, *result_size(window, *x.shape[2:])
+    return told, x, random.standard_normal(size).astype(np.float32) if draw(st.booleans()) else None
 
 
 @st.composite

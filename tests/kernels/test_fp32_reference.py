@@ -48,7 +48,7 @@ def test_convolution(paths, case):
     agrees(paths, "conv", *case)
 
 
-@settings(quick, max_examples=40)
+@settings(quick, max_examples=25)
 @given(tall_cases())
 def test_convolution_in_bands(paths, case):
     agrees(paths, "conv", *case)
