@@ -80,7 +80,8 @@ class Evaluator:
         if ours is not None or plain is None:
             return ours
         # Without zeros there is nothing that the kernels could gain from.
-        same = plain.kernels == self.kernels or (plain.footprint.detail.get("zero_share") or 0.0) < _ZEROS
+        zeros = plain.footprint.detail.get("zero_share", 1.0)
+        same = plain.kernels == self.kernels or zeros < _ZEROS
         return plain if same else None
 
     def identity(self, candidate: Candidate, ours: bool = False) -> str:
