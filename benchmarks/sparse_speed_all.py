@@ -34,6 +34,9 @@ _DENSE = {"onnxruntime": "onnxruntime", "openvino": "openvino", "litert": "ai-ed
 _MOST_ERROR = 1e-3
 """Of a float file's outputs, of the largest one: beyond it something else was computed."""
 
+_NO_AMX = "without AMX"
+"""OpenVINO multiplies bytes in AMX tiles where there are any. Told beside, to say what that makes; never the rival."""
+
 _LAYER_PART = 1 / 8
 """A layer takes a small part of a network's time, and so do its turns."""
 
@@ -47,9 +50,10 @@ class Bench:
         self.args, self.litert_python = args, litert_python
         self.out = Path(args.out).resolve()
         self.out.mkdir(parents=True, exist_ok=True)
-        self.workers = Workers({"litert": litert_python})
+        self.workers = Workers({"litert": litert_python}, {_NO_AMX: {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}})
         self.absent = absent(args, litert_python)
         self.versions: dict[str, str] = {}
+        self.amx = "amx_int8" in host()["isa"] and args.path != "avx2"
 
     def runtimes(self) -> list[str]:
         """The dense runtimes that are there."""
@@ -170,6 +174,13 @@ def _dense(bench: Bench, net: Net, folder: Path) -> list[Candidate]:
             candidates += [
                 Candidate(f"{name} {group}", group, kind, t, str(path), str(arrays), about) for t in bench.args.threads
             ]
+        if group == "int8" and "openvino" not in bench.absent and bench.amx:
+            path, arrays = file.with_suffix(".onnx"), folder / "inputs.npz"
+            about = {"int8": True, "size_bytes": path.stat().st_size}
+            candidates += [
+                Candidate(f"openvino int8, {_NO_AMX}", _NO_AMX, "openvino", t, str(path), str(arrays), about)
+                for t in bench.args.threads
+            ]
     return candidates
 
 
@@ -194,7 +205,7 @@ def _row(net: Net, one: Timed, found: dict[str, Timed], wanted: dict[str, Any]) 
         row["ops_us"] = {op: round(us, 1) for op, us in sorted(one.ops_us.items(), key=lambda i: -i[1])}
     right = wanted.get(c.name)
     if right is None:
-        right = _read(Path(c.path).parent / f"dense-{c.group}.npz")
+        right = _read(Path(c.path).with_name(f"dense-{'int8' if row['int8'] else 'fp32'}.npz"))
     if one.outputs[0].dtype == right.dtype:  # LiteRT's int8 files give out integers
         row["error"] = float(np.abs(one.outputs[0] - right).max() / np.abs(right).max())
     if not row["int8"] and row["error"] > _MOST_ERROR:

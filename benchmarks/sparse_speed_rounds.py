@@ -22,8 +22,8 @@ _PAUSE_S = 0.004
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file, or a layer, in a runtime: what is timed. ``group`` is ``"fp32"`` or ``"int8"`` of the dense ones, else
-    ``"sparse"``; ``about`` goes into its row."""
+    """A file, or a layer, in a runtime: what is timed. ``group`` is ``"fp32"`` or ``"int8"`` of the dense ones that the
+    others are compared with, ``"sparse"``, or the name of a process's environment; ``about`` goes into its row."""
 
     name: str
     group: str
@@ -43,8 +43,8 @@ class Candidate:
 class Workers:
     """The processes, one a runtime (and for layers one a number of threads), started when first asked."""
 
-    def __init__(self, pythons: Mapping[str, str], environment: Mapping[str, str] | None = None) -> None:
-        self._pythons, self._environment = dict(pythons), dict(environment or {})
+    def __init__(self, pythons: Mapping[str, str], environments: Mapping[str, Mapping[str, str]]) -> None:
+        self._pythons, self._environments = dict(pythons), dict(environments)
         self._running: dict[str, subprocess.Popen[str]] = {}
 
     def ask(self, name: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Workers:
             "OMP_WAIT_POLICY": "PASSIVE",
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "PYTHONPATH": os.pathsep.join(dict.fromkeys(p for p in paths if p)),
-            **self._environment,
+            **self._environments.get(name.partition(":")[2], {}),
         }
         log = subprocess.DEVNULL if not os.environ.get("SPARSE_SPEED_LOG") else None
         self._running[name] = subprocess.Popen(
@@ -160,7 +160,9 @@ def timed(workers: Workers, candidates: Sequence[Candidate], rounds: int, ms: fl
 
 
 def _process(c: Candidate) -> str:
-    return f"{c.kind}:{c.threads}" if c.kind == "kernel" else f"{c.kind}:{c.group == 'sparse'}"
+    if c.kind == "kernel":  # whose threads are the process's
+        return f"{c.kind}:{c.threads}"
+    return f"{c.kind}:{'dense' if c.group in ('fp32', 'int8') else c.group}"
 
 
 def ratio(base: Timed, other: Timed, empty_ms: float = 0.0) -> dict[str, Any]:
