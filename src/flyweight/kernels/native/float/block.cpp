@@ -21,6 +21,9 @@ int32_t Offset(int64_t elements) {
 // written together don't fall into the same few places of the cache.
 int64_t ScratchLd(int64_t columns) { return (CeilDivide(columns, 16) | 1) * 16; }
 
+// Floats before and after expanded channels that the depthwise loop may read.
+constexpr int64_t kLoose = 64;
+
 // Where the input of each kept block begins, rows of inputs being `ld` apart.
 std::vector<int32_t> Offsets(const TilePattern &pattern, int64_t ld) {
   Offset(Product(pattern.inputs, ld, "the image"));
@@ -101,7 +104,7 @@ BlockPlan::BlockPlan(const BlockWeight &weight, const SpmmKernels &kernels, int6
   Offset(Product(weight.rows(), result_.height * result_.width, "the result"));
   if (weight.expand) {
     expanded_ld_ = ScratchLd(most_inputs * width);
-    expanded_size_ = Product(cut.group, expanded_ld_, "the block");
+    expanded_size_ = Product(cut.group, expanded_ld_, "the block") + 2 * kLoose;
     expand_offsets_ = Offsets(weight.expand->matrix.pattern, height * width);
   }
   loop_ = DepthwiseInUse().choose(weight.depthwise.Call(width, result_.width));
@@ -149,6 +152,8 @@ void BlockPlan::Make(const float *x, int64_t strip, int64_t group, float *expand
   DepthwiseCall call = weight_.depthwise.Call(width_, result_.width);
   if (weight_.expand) {
     // Rows above and below the image are laid out too, as zeros: then the depthwise loop need not ask for each.
+    expanded += kLoose;
+    call.loose = true;
     const int64_t block = weight_.expand->matrix.pattern.block_rows;
     const int64_t above = (inside.first - met.first) * width_, below = (met.last - inside.last) * width_;
     const int64_t columns = (inside.last - inside.first) * width_;

@@ -25,6 +25,7 @@ struct DepthwiseCall {
   int64_t first, last, out_width;
   int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
   int32_t activation;  // fw_activation
+  bool loose;          // x may be read 64 floats beyond its ends, where it holds anything
 };
 typedef void (*DepthwiseLoop)(const DepthwiseCall &call);
 

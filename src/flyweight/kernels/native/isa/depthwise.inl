@@ -19,6 +19,7 @@ struct DepthwiseEdge {
   Vec::Mask result;
   bool first;  // whether the first tap of lane 0 lies in the plane
   Vec::Mask load[kKernel + 1];
+  Vec::Mask tap[kKernel];
 };
 
 // The vectors of a row: edges, then [inner, inner_end) without any masks, columns of the result.
@@ -28,6 +29,9 @@ struct DepthwiseColumns {
   int64_t inner = 0, inner_end = 0;
   DepthwiseEdge<kKernel> edge[kMostEdges];
 };
+
+// Rounded up.
+constexpr int64_t CeilDivide(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : a / b; }
 
 // Three taps at a stride of two: loaded from the second one on, even places are that tap's and odd ones the third's; the
 // first's are those of the third moved by one lane.
@@ -62,20 +66,22 @@ static bool PlanColumns(const DepthwiseCall &call, DepthwiseColumns<kKernel> *pl
       const int64_t from = at + LoadBegin(kKernel, kStride, load);
       edge.load[load] = Vec::Between(-from, call.width - from);
     }
+    for (int tap = 0; tap < kKernel; ++tap)
+      edge.tap[tap] = Vec::Between(CeilDivide(-at - tap, kStride), CeilDivide(call.width - at - tap, kStride));
   }
   return true;
 }
 
 // What the taps of one row of x meet. With a stride of two, two loads are taken apart into even and odd places for two
 // taps.
-template <int kKernel, int kStride, bool kEdge>
+template <int kKernel, int kStride, bool kEdge, bool kLoose>
 FW_INLINE void LoadTaps(const float *x, const DepthwiseEdge<kKernel> *edge, V (&in)[kKernel]) {
   constexpr int kLoads = Loads(kKernel, kStride);
   V loaded[kLoads];
   FW_UNROLL
   for (int i = 0; i < kLoads; ++i) {
     const float *const from = x + LoadBegin(kKernel, kStride, i);
-    loaded[i] = Vec::Keep(kEdge ? Vec::Load(from, edge->load[i]) : Vec::Load(from));
+    loaded[i] = Vec::Keep(kEdge && !kLoose ? Vec::Load(from, edge->load[i]) : Vec::Load(from));
   }
   if constexpr (kStride == 1) {
     FW_UNROLL
@@ -114,7 +120,7 @@ struct DepthwiseValues {
   V bias, low, high;
 };
 
-template <int kKernel, int kStride, int kRows, bool kEdge, class Rows>
+template <int kKernel, int kStride, int kRows, bool kEdge, bool kLoose, class Rows>
 FW_INLINE void DepthwiseTile(Rows rows, const DepthwiseEdge<kKernel> *edge, const DepthwiseValues<kKernel> &values, float *y,
                              int64_t y_ld) {
   V sum[kRows];
@@ -123,13 +129,18 @@ FW_INLINE void DepthwiseTile(Rows rows, const DepthwiseEdge<kKernel> *edge, cons
   FW_UNROLL
   for (int r = 0; r < (kRows - 1) * kStride + kKernel; ++r) {
     V in[kKernel];
-    LoadTaps<kKernel, kStride, kEdge>(Rows::Next(rows), edge, in);
+    LoadTaps<kKernel, kStride, kEdge, kLoose>(Rows::Next(rows), edge, in);
     FW_UNROLL
     for (int k = 0; k < kRows; ++k) {
       const int tap = r - k * kStride;
       if (tap < 0 || tap >= kKernel) continue;
       FW_UNROLL
-      for (int t = 0; t < kKernel; ++t) sum[k] = Vec::Fma(values.weight[tap * kKernel + t], in[t], sum[k]);
+      for (int t = 0; t < kKernel; ++t) {
+        if constexpr (kEdge && kLoose)
+          sum[k] = Vec::Fma(values.weight[tap * kKernel + t], in[t], sum[k], edge->tap[t]);
+        else
+          sum[k] = Vec::Fma(values.weight[tap * kKernel + t], in[t], sum[k]);
+      }
     }
   }
   FW_UNROLL
@@ -154,7 +165,7 @@ FW_INLINE void SetValues(const DepthwiseCall &call, int64_t channel, DepthwiseVa
 }
 
 // `runs` times kRows rows of one plane, from `row` on; all rows of x that they meet are there.
-template <int kKernel, int kStride, int kRows>
+template <int kKernel, int kStride, int kRows, bool kLoose>
 static void DepthwiseInside(const DepthwiseCall &call, const DepthwiseColumns<kKernel> &plan, int64_t channel, int64_t row,
                             int64_t runs) {
   DepthwiseValues<kKernel> values;
@@ -165,9 +176,9 @@ static void DepthwiseInside(const DepthwiseCall &call, const DepthwiseColumns<kK
   float *y = call.y + channel * call.y_plane + (row - call.first) * y_ld;
   for (; runs > 0; --runs, x += kRows * kStride * ld, y += kRows * y_ld) {
     for (int64_t column = inner; column < inner_end; column += Vec::kLanes)
-      DepthwiseTile<kKernel, kStride, kRows, false>(EvenRows{x + column * kStride, ld}, nullptr, values, y + column, y_ld);
+      DepthwiseTile<kKernel, kStride, kRows, false, kLoose>(EvenRows{x + column * kStride, ld}, nullptr, values, y + column, y_ld);
     for (const DepthwiseEdge<kKernel> *edge = plan.edge; edge < plan.edge + edges; ++edge)
-      DepthwiseTile<kKernel, kStride, kRows, true>(EvenRows{x + edge->column * kStride, ld}, edge, values,
+      DepthwiseTile<kKernel, kStride, kRows, true, kLoose>(EvenRows{x + edge->column * kStride, ld}, edge, values,
                                                    y + edge->column, y_ld);
     if (!IsClamp(call.activation)) ActivateRows(y, y_ld, kRows, call.out_width, call.activation);
   }
@@ -188,9 +199,9 @@ static void DepthwiseAcross(const DepthwiseCall &call, const DepthwiseColumns<kK
   }
   float *const y = call.y + channel * call.y_plane + (row - call.first) * call.y_ld;
   for (int64_t column = plan.inner; column < plan.inner_end; column += Vec::kLanes)
-    DepthwiseTile<kKernel, kStride, kRows, false>(AnyRows{rows, column * kStride}, nullptr, values, y + column, call.y_ld);
+    DepthwiseTile<kKernel, kStride, kRows, false, false>(AnyRows{rows, column * kStride}, nullptr, values, y + column, call.y_ld);
   for (const DepthwiseEdge<kKernel> *edge = plan.edge; edge < plan.edge + plan.edges; ++edge)
-    DepthwiseTile<kKernel, kStride, kRows, true>(AnyRows{rows, edge->column * kStride}, edge, values, y + edge->column,
+    DepthwiseTile<kKernel, kStride, kRows, true, false>(AnyRows{rows, edge->column * kStride}, edge, values, y + edge->column,
                                                  call.y_ld);
   if (!IsClamp(call.activation)) ActivateRows(y, call.y_ld, kRows, call.out_width, call.activation);
 }
@@ -205,7 +216,10 @@ FW_INLINE int64_t DepthwiseRuns(const DepthwiseCall &call, const DepthwiseColumn
     int64_t runs = top < 0 || left < 0 ? 0 : left / (kRows * kStride) + 1;
     if (runs > (call.last - row) / kRows) runs = (call.last - row) / kRows;
     if (runs > 0) {
-      DepthwiseInside<kKernel, kStride, kRows>(call, plan, channel, row, runs);
+      if (Vec::kMasksSums && call.loose)
+        DepthwiseInside<kKernel, kStride, kRows, Vec::kMasksSums>(call, plan, channel, row, runs);
+      else
+        DepthwiseInside<kKernel, kStride, kRows, false>(call, plan, channel, row, runs);
       row += runs * kRows;
     } else {
       DepthwiseAcross<kKernel, kStride, kRows>(call, plan, channel, row);

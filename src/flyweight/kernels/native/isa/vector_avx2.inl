@@ -14,6 +14,7 @@ struct Vec {
   static constexpr int kLanes = 8;
   static constexpr int kRegisters = 16;
   static constexpr int kFactorRegisters = 1;
+  static constexpr bool kMasksSums = false;
 
   FW_INLINE Mask First(int64_t n) {
     const int count = n >= 8 ? 8 : static_cast<int>(n);

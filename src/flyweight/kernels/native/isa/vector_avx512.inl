@@ -21,6 +21,8 @@ struct Vec {
   static constexpr int kRegisters = 32;
   // A factor that stands in memory is repeated by the multiplication itself, so it needs no register.
   static constexpr int kFactorRegisters = 0;
+  // A multiplication leaves lanes out for nothing, where a load that does costs an instruction more.
+  static constexpr bool kMasksSums = true;
 
   FW_INLINE Mask First(int64_t n) { return n >= 16 ? 0xffff : static_cast<Mask>((1u << n) - 1); }
   // Lanes [low, high), of which any may lie beyond the vector.
@@ -42,6 +44,8 @@ struct Vec {
   FW_INLINE V Sub(V a, V b) { return _mm512_sub_ps(a, b); }
   FW_INLINE V Mul(V a, V b) { return _mm512_mul_ps(a, b); }
   FW_INLINE V Fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+  // c in the lanes that are not in m.
+  FW_INLINE V Fma(V a, V b, V c, Mask m) { return _mm512_mask3_fmadd_ps(a, b, c, m); }
   // The second where either is no number, so that a NaN in b passes.
   FW_INLINE V Min(V a, V b) { return _mm512_min_ps(a, b); }
   FW_INLINE V Max(V a, V b) { return _mm512_max_ps(a, b); }

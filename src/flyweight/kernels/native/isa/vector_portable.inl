@@ -17,6 +17,7 @@ struct Vec {
   static constexpr int kLanes = 4;
   static constexpr int kRegisters = 16;
   static constexpr int kFactorRegisters = 2;  // without a fused instruction the product needs a register too
+  static constexpr bool kMasksSums = false;
 
   FW_INLINE Mask First(int64_t n) { return {0, n >= 4 ? 4 : n}; }
   // Lanes [low, high), of which any may lie beyond the vector.
