@@ -18,6 +18,12 @@ constexpr int64_t kMostLanes = int64_t{1} << 30;
 
 int64_t CeilDivide(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 
+// Of `count` places, every `stride`-th from `before` places before an image of `size` on, which are in the image.
+void Inner(int64_t before, int64_t size, int64_t stride, int64_t count, int64_t &begin, int64_t &end) {
+  begin = std::min(before > 0 ? CeilDivide(before, stride) : 0, count);
+  end = std::min(std::max(begin, size + before > 0 ? CeilDivide(size + before, stride) : 0), count);
+}
+
 void MakeLanes(Geometry &geometry, int64_t pitch, int32_t vector) {
   geometry.lanes.resize(static_cast<size_t>(geometry.vectors));
   for (int64_t v = 0; v < geometry.vectors; ++v) {
@@ -108,7 +114,6 @@ Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, in
         if (index == known.size()) {
           known.push_back(phase);
           Layout layout{};
-          layout.height = height;
           layout.width = width;
           layout.rows = rows;
           layout.columns = columns;
@@ -117,6 +122,8 @@ Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, in
           layout.left = window.pad_left - x % split_w;
           layout.stride_h = split_h;
           layout.stride_w = split_w;
+          Inner(layout.top, height, split_h, rows, layout.inner_top, layout.inner_bottom);
+          Inner(layout.left, width, split_w, columns, layout.inner_left, layout.inner_right);
           geometry.phases.push_back(layout);
           geometry.starts.push_back(Product(static_cast<int64_t>(index), phase_lanes, "an image"));
         }

@@ -27,17 +27,18 @@ struct Clamp {
   bool plain;
 };
 
-// One run of vectors of positions through some groups of four rows of a convolution.
+// Tiles of some vectors of positions each, one beside another, through some groups of four rows of a convolution.
 struct ConvTile {
-  const uint8_t *x;        // the prepared planes, at the tile's first position
+  const uint8_t *x;        // the prepared planes, at the first tile's first position
   uint8_t *y;              // an image
   const int32_t *bias;     // (4 * groups), with what x_zero takes away already in it
   const float *scale;      // (4 * groups)
   const uint32_t *start;   // (groups + 1): a group's first block
   const int32_t *offset;   // (blocks): lanes from x to the block's inputs at the block's place of the kernel
   const int8_t *values;    // (blocks) of 16 bytes, or twice as many (Table::wide)
-  const Lanes *lanes;      // (vectors)
+  const Lanes *lanes;      // (tiles * vectors)
   int64_t y_plane;         // lanes of a plane of y
+  int32_t tiles;
   int32_t first_group, end_group;
   int32_t last;            // lanes that the last vector may read; 0: all
   Clamp clamp;
@@ -57,14 +58,16 @@ struct PlaneTile {
 };
 
 // Where a plane's lanes are put: row r of `rows` and column c of `columns` is row r * stride_h - top and column
-// c * stride_w - left of the image, or `fill` where the image has none. Up to a vector more is written after the last row.
+// c * stride_w - left of the image for r in [inner_top, inner_bottom) and c in [inner_left, inner_right), and `fill`
+// elsewhere. Up to a vector more is written after the last row.
 struct Layout {
   const uint8_t *x;
   uint8_t *y;
-  int64_t height, width;           // of the image
-  int64_t rows, columns, pitch;    // of the plane; lanes from a row to the next
+  int64_t width;                 // of the image
+  int64_t rows, columns, pitch;  // of the plane; lanes from a row to the next
   int64_t top, left;
   int64_t stride_h, stride_w;
+  int64_t inner_top, inner_bottom, inner_left, inner_right;
   uint8_t fill;
 };
 

@@ -13,10 +13,20 @@
 namespace flyweight::int8 {
 namespace {
 
+// Tiles of equally many vectors, one beside another.
+struct Run {
+  int32_t first, vectors, tiles;
+  bool last;  // the one tile behind whose end nothing may be read
+};
+
 struct Plan {
   Geometry geometry;
   std::vector<int32_t> offsets;  // (blocks): lanes
+  std::vector<Run> runs;
 };
+
+// The inputs of one run should lie in the nearest cache for as long as all rows read them.
+constexpr int64_t kNear = 24 << 10;
 
 class QConv final : public fw_layer {
  public:
@@ -32,6 +42,7 @@ class QConv final : public fw_layer {
 
  private:
   Plan MakePlan(int64_t height, int64_t width) const;
+  void MakeRuns(Plan &plan) const;
   void RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, uint8_t *y) const;
 
   const Table &table_;
@@ -92,7 +103,7 @@ QConv::QConv(const fw_qconv_spec &spec)
 }
 
 Plan QConv::MakePlan(int64_t height, int64_t width) const {
-  Plan plan{MakeGeometry(window_, height, width, table_.lanes, false), {}};
+  Plan plan{MakeGeometry(window_, height, width, table_.lanes, false), {}, {}};
   // Lanes to the last group's last tap have to be counted in 32 bits.
   if (Product(plan.geometry.plane, input_groups_, "an image") > std::numeric_limits<int32_t>::max())
     Fail("an image of %lld x %lld with %lld channels is too large. Give a smaller one.", static_cast<long long>(height),
@@ -102,7 +113,26 @@ Plan QConv::MakePlan(int64_t height, int64_t width) const {
     const int64_t tap = columns_[i] / input_groups_, group = columns_[i] % input_groups_;
     plan.offsets[i] = static_cast<int32_t>(group * plan.geometry.plane + plan.geometry.taps[static_cast<size_t>(tap)]);
   }
+  MakeRuns(plan);
   return plan;
+}
+
+void QConv::MakeRuns(Plan &plan) const {
+  const Geometry &geometry = plan.geometry;
+  // Vectors are shared out evenly: 13 in tiles of at most 6 are 5 + 4 + 4.
+  const int64_t tiles = (geometry.vectors + table_.most - 1) / table_.most;
+  const bool partly = geometry.direct && geometry.positions % table_.lanes != 0;
+  const int64_t bytes = 4 * table_.lanes * input_groups_ * static_cast<int64_t>(geometry.phases.size() + geometry.direct);
+  for (int64_t tile = 0, first = 0; tile < tiles;) {
+    const int64_t vectors = geometry.vectors / tiles + (tile < geometry.vectors % tiles);
+    const int64_t alike = vectors * tiles > geometry.vectors ? geometry.vectors % tiles : tiles - partly;
+    const int64_t most = std::max<int64_t>(1, kNear / (bytes * vectors));
+    const int64_t together = std::max<int64_t>(1, std::min(most, alike - tile));
+    plan.runs.push_back({static_cast<int32_t>(first), static_cast<int32_t>(vectors), static_cast<int32_t>(together),
+                         partly && tile == tiles - 1});
+    first += together * vectors;
+    tile += together;
+  }
 }
 
 void QConv::RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const uint8_t *x,
@@ -135,30 +165,28 @@ void QConv::RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, uint
     });
     planes = room;
   }
-  // Vectors are shared out evenly: 13 in tiles of at most 6 are 5 + 4 + 4.
-  const int64_t tiles = (geometry.vectors + table_.most - 1) / table_.most;
-  const int64_t wanted = Threads(pool) == 1 ? 1 : (4 * Threads(pool) + tiles - 1) / tiles;
+  const int64_t runs = static_cast<int64_t>(plan.runs.size());
+  const int64_t wanted = Threads(pool) == 1 ? 1 : (4 * Threads(pool) + runs - 1) / runs;
   const int64_t parts = std::max<int64_t>(1, std::min(wanted, groups_ / 4));
-  const int64_t last = geometry.direct ? geometry.positions % table_.lanes : 0;
-  ParallelFor(pool, tiles * parts, [&](int64_t task) {
-    const int64_t tile = task / parts, part = task % parts;
-    const int64_t first = tile * geometry.vectors / tiles, vectors = (tile + 1) * geometry.vectors / tiles - first;
+  ParallelFor(pool, runs * parts, [&](int64_t task) {
+    const Run &run = plan.runs[static_cast<size_t>(task / parts)];
+    const int64_t part = task % parts;
     ConvTile call{};
-    call.x = planes + 4 * first * table_.lanes;
+    call.x = planes + 4 * int64_t{run.first} * table_.lanes;
     call.y = y;
     call.bias = bias_.get();
     call.scale = scale_.get();
     call.start = starts_.data();
     call.offset = plan.offsets.data();
     call.values = values_.get();
-    call.lanes = geometry.lanes.data() + first;
+    call.lanes = geometry.lanes.data() + run.first;
     call.y_plane = geometry.out_height * geometry.out_width;
+    call.tiles = run.tiles;
     call.first_group = static_cast<int32_t>(part * groups_ / parts);
     call.end_group = static_cast<int32_t>((part + 1) * groups_ / parts);
-    call.last = static_cast<int32_t>(last);
+    call.last = run.last ? static_cast<int32_t>(geometry.positions % table_.lanes) : 0;
     call.clamp = clamp_;
-    const bool short_of = last != 0 && tile == tiles - 1;
-    (short_of ? table_.conv_part : table_.conv)[vectors](call);
+    (run.last ? table_.conv_part : table_.conv)[run.vectors](call);
   });
 }
 

@@ -17,6 +17,9 @@ struct Plan {
   std::vector<int32_t> offsets;  // of the loop
 };
 
+constexpr int64_t kNear = 24 << 10;  // bytes that stay in the nearest cache
+constexpr int64_t kMostPlanes = 16;
+
 class QPlane : public fw_layer {
  public:
   QPlane(int64_t channels, const fw_window &window) : table_(ActiveTable()), channels_(channels), window_(window) {
@@ -38,22 +41,31 @@ class QPlane : public fw_layer {
     const int64_t x_plane = 4 * height * width, y_plane = 4 * geometry.out_height * geometry.out_width;
     const int64_t planes = Product(batch, groups_, "the batch");
     Product(std::max(x_plane, y_plane), planes, "the batch");
-    ParallelFor(pool, planes, [&](int64_t i) {
-      // A plane that needs no border is copied all the same: whole vectors are read from it.
-      uint8_t *room = ThreadScratch<uint8_t>(Scratch::kTile, static_cast<size_t>(4 * (geometry.plane + 64)));
-      if (geometry.direct) {
-        std::copy(x + i * x_plane, x + (i + 1) * x_plane, room);
-      } else {
-        geometry.Lay(table_.lay, x + i * x_plane, room, fill_);
+    // Some planes are laid out before the first of them is read: what was just stored is slow to load in other vectors.
+    const int64_t room = 4 * (geometry.plane + 64);
+    const int64_t shared = (planes + 4 * Threads(pool) - 1) / (4 * Threads(pool));
+    const int64_t each = std::max<int64_t>(1, std::min({kNear / room, shared, kMostPlanes}));
+    ParallelFor(pool, (planes + each - 1) / each, [&](int64_t task) {
+      const int64_t first = task * each, end = std::min(planes, first + each);
+      uint8_t *rooms = ThreadScratch<uint8_t>(Scratch::kTile, static_cast<size_t>(room * each));
+      for (int64_t i = first; i < end; ++i) {
+        // A plane that needs no border is copied all the same: whole vectors are read from it.
+        if (geometry.direct) {
+          std::copy(x + i * x_plane, x + (i + 1) * x_plane, rooms + room * (i - first));
+        } else {
+          geometry.Lay(table_.lay, x + i * x_plane, rooms + room * (i - first), fill_);
+        }
       }
       PlaneTile call{};
-      call.x = room;
-      call.y = y + i * y_plane;
       call.offset = plan->offsets.data();
       call.lanes = geometry.lanes.data();
       call.taps = static_cast<int32_t>(plan->offsets.size());
       call.vectors = static_cast<int32_t>(geometry.vectors);
-      Run(call, i % groups_);
+      for (int64_t i = first; i < end; ++i) {
+        call.x = rooms + room * (i - first);
+        call.y = y + i * y_plane;
+        Run(call, i % groups_);
+      }
     });
   }
 

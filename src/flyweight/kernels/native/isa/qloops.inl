@@ -13,6 +13,7 @@
 using flyweight::int8::AddRun;
 using flyweight::int8::Clamp;
 using flyweight::int8::ConvTile;
+using flyweight::int8::Lanes;
 using flyweight::int8::Layout;
 using flyweight::int8::PlaneTile;
 
@@ -21,55 +22,64 @@ inline int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int kBlock = Vector::kWide ? 32 : 16;
 
 template <int kVectors, bool kPlain>
-inline __attribute__((always_inline)) void StoreRows(const Vector::Sum (&sums)[4][kVectors], const ConvTile &tile,
-                                                     int32_t group) {
+inline __attribute__((always_inline)) void StoreRows(const Vector::Sum (&sums)[4][kVectors],
+                                                     const float *scales, const Clamp &clamp, uint8_t *y,
+                                                     const Lanes *lanes) {
   Vector::Scale scale[4];
   FW_UNROLL
-  for (int r = 0; r < 4; ++r) scale[r] = Vector::All(tile.scale[4 * group + r]);
-  uint8_t *y = tile.y + 4 * tile.y_plane * group;
+  for (int r = 0; r < 4; ++r) scale[r] = Vector::All(scales[r]);
   FW_UNROLL
   for (int v = 0; v < kVectors; ++v) {
     const Vector::Sum rows[4] = {sums[0][v], sums[1][v], sums[2][v], sums[3][v]};
-    Vector::Store(Vector::Rows<kPlain>(rows, scale, tile.clamp), y + 4 * static_cast<int64_t>(tile.lanes[v].place),
-                  tile.lanes[v].mask);
+    Vector::Store(Vector::Rows<kPlain>(rows, scale, clamp), y + 4 * static_cast<int64_t>(lanes[v].place), lanes[v].mask);
   }
 }
 
-// kVectors vectors of positions times four rows are held in registers over all blocks of the group.
-template <int kVectors, bool kPart>
-void Conv(const ConvTile &tile) {
+// kVectors vectors of positions times four rows are held in registers over all blocks of the group. One tile after
+// another takes the same blocks, so that the processor foresees how many there are.
+template <int kVectors, bool kPart, bool kPlain>
+void ConvAs(const ConvTile &tile) {
   const Clamp clamp = tile.clamp;
+  const Vector::Mask part = Vector::FirstOf(tile.last);
   for (int32_t group = tile.first_group; group < tile.end_group; ++group) {
-    Vector::Sum sums[4][kVectors];
-    FW_UNROLL
-    for (int r = 0; r < 4; ++r) {
-      const Vector::Sum bias = Vector::All(tile.bias[4 * group + r]);
-      FW_UNROLL
-      for (int v = 0; v < kVectors; ++v) sums[r][v] = bias;
-    }
-    const uint32_t end = tile.start[group + 1];
-    const int8_t *weights = tile.values + static_cast<int64_t>(tile.start[group]) * kBlock;
-    for (uint32_t block = tile.start[group]; block < end; ++block, weights += kBlock) {
-      const uint8_t *x = tile.x + 4 * static_cast<int64_t>(tile.offset[block]);
-      Vector::Bytes inputs[kVectors];
-      FW_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        const uint8_t *from = x + 4 * Vector::kLanes * v;
-        inputs[v] = Vector::ToBytes(kPart && v == kVectors - 1 ? Vector::LoadPart(from, tile.last) : Vector::Load(from));
-      }
+    const int32_t *const begin = tile.offset + tile.start[group], *const end = tile.offset + tile.start[group + 1];
+    const int8_t *const values = tile.values + static_cast<int64_t>(tile.start[group]) * kBlock;
+    const int32_t *const bias = tile.bias + 4 * group;
+    const float *const scale = tile.scale + 4 * group;
+    uint8_t *const y = tile.y + 4 * tile.y_plane * group;
+    const uint8_t *from = tile.x;
+    const Lanes *lanes = tile.lanes;
+    for (int32_t t = 0; t < tile.tiles; ++t, from += 4 * Vector::kLanes * kVectors, lanes += kVectors) {
+      Vector::Sum sums[4][kVectors];
       FW_UNROLL
       for (int r = 0; r < 4; ++r) {
-        const Vector::Weight weight = Vector::Spread(weights + 4 * r);
         FW_UNROLL
-        for (int v = 0; v < kVectors; ++v) sums[r][v] = Vector::Dot(sums[r][v], inputs[v], weight);
+        for (int v = 0; v < kVectors; ++v) sums[r][v] = Vector::All(bias[r]);
       }
-    }
-    if (clamp.plain) {
-      StoreRows<kVectors, true>(sums, tile, group);
-    } else {
-      StoreRows<kVectors, false>(sums, tile, group);
+      const int8_t *weights = values;
+      for (const int32_t *offset = begin; offset != end; ++offset, weights += kBlock) {
+        const uint8_t *x = from + 4 * static_cast<int64_t>(*offset);
+        Vector::Bytes inputs[kVectors];
+        FW_UNROLL
+        for (int v = 0; v < kVectors; ++v) {
+          const uint8_t *at = x + 4 * Vector::kLanes * v;
+          inputs[v] = Vector::ToBytes(kPart && v == kVectors - 1 ? Vector::LoadPart(at, part) : Vector::Load(at));
+        }
+        FW_UNROLL
+        for (int r = 0; r < 4; ++r) {
+          const Vector::Weight weight = Vector::Spread(weights + 4 * r);
+          FW_UNROLL
+          for (int v = 0; v < kVectors; ++v) sums[r][v] = Vector::Dot(sums[r][v], inputs[v], weight);
+        }
+      }
+      StoreRows<kVectors, kPlain>(sums, scale, clamp, y, lanes);
     }
   }
+}
+
+template <int kVectors, bool kPart>
+void Conv(const ConvTile &tile) {
+  (tile.clamp.plain ? ConvAs<kVectors, kPart, true> : ConvAs<kVectors, kPart, false>)(tile);
 }
 
 // Four taps at a time are interleaved, so that a lane holds four taps of one channel of one pixel.
@@ -155,14 +165,8 @@ void Largest(const PlaneTile &tile) {
 // the last goes first: what it writes beyond the row is written over by the next row's others, or by the next row.
 void Lay(const Layout &layout) {
   const Vector::Raw fill = Vector::Same(layout.fill);
-  const int64_t stride = layout.stride_w;
-  const int64_t begin = Least(layout.left > 0 ? (layout.left + stride - 1) / stride : 0, layout.columns);
-  const int64_t behind = (layout.width + layout.left + stride - 1) / stride;  // the first column right of the image
-  const int64_t end = Least(behind < begin ? begin : behind, layout.columns);
-  // Rows [top, bottom) lie in the image.
-  const int64_t top = Least(layout.top > 0 ? (layout.top + layout.stride_h - 1) / layout.stride_h : 0, layout.rows);
-  const int64_t below = (layout.height + layout.top + layout.stride_h - 1) / layout.stride_h;
-  const int64_t bottom = Least(below < top ? top : below, layout.rows);
+  const int64_t stride = layout.stride_w, begin = layout.inner_left, end = layout.inner_right;
+  const int64_t top = layout.inner_top, bottom = layout.inner_bottom;
   const int64_t x_step = layout.stride_h * layout.width;
   for (int64_t column = (layout.columns - 1) / Vector::kLanes * Vector::kLanes; column >= 0; column -= Vector::kLanes) {
     const int64_t first = begin - column, last = end - column;

@@ -61,9 +61,11 @@ struct Vector {
   static inline __m256i First(int32_t lanes) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   }
-  // Reads `lanes` lanes, all of them where that is 0.
-  static inline Raw LoadPart(const uint8_t *from, int32_t lanes) {
-    return _mm256_maskload_epi32(reinterpret_cast<const int *>(from), First(lanes == 0 ? 8 : lanes));
+  // Which lanes a vector reads that may not read all: the first `lanes`, all of them where that is 0.
+  using Mask = __m256i;
+  static inline Mask FirstOf(int32_t lanes) { return First(lanes == 0 ? 8 : lanes); }
+  static inline Raw LoadPart(const uint8_t *from, Mask mask) {
+    return _mm256_maskload_epi32(reinterpret_cast<const int *>(from), mask);
   }
   static inline Raw Same(uint8_t byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
   // Lanes [first, last) of a vector taken from lanes start + stride * i of x, the others `fill`; nothing else is read,

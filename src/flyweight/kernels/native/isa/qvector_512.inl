@@ -13,10 +13,10 @@ struct Vector {
   using Scale = __m512;
 
   static inline Raw Load(const uint8_t *from) { return _mm512_loadu_si512(from); }
-  // Reads `lanes` lanes, all of them where that is 0.
-  static inline Raw LoadPart(const uint8_t *from, int32_t lanes) {
-    return _mm512_maskz_loadu_epi32(static_cast<__mmask16>(0xffffu >> (16 - (lanes == 0 ? 16 : lanes))), from);
-  }
+  // Which lanes a vector reads that may not read all: the first `lanes`, all of them where that is 0.
+  using Mask = __mmask16;
+  static inline Mask FirstOf(int32_t lanes) { return static_cast<Mask>(0xffffu >> (16 - (lanes == 0 ? 16 : lanes))); }
+  static inline Raw LoadPart(const uint8_t *from, Mask mask) { return _mm512_maskz_loadu_epi32(mask, from); }
   static inline Raw Same(uint8_t byte) { return _mm512_set1_epi8(static_cast<char>(byte)); }
   // Lanes [first, last) of a vector taken from lanes start + stride * i of x, the others `fill`; nothing else is read,
   // but what lies between two of those lanes.

@@ -34,10 +34,12 @@ struct Vector {
     __builtin_memcpy(raw.byte, from, 16);
     return raw;
   }
-  // Reads `lanes` lanes, all of them where that is 0.
-  static inline Raw LoadPart(const uint8_t *from, int32_t lanes) {
+  // How many bytes a vector reads that may not read all: of the first `lanes`, of all where that is 0.
+  using Mask = size_t;
+  static inline Mask FirstOf(int32_t lanes) { return static_cast<size_t>(lanes == 0 ? 16 : 4 * lanes); }
+  static inline Raw LoadPart(const uint8_t *from, Mask bytes) {
     Raw raw = {};
-    __builtin_memcpy(raw.byte, from, static_cast<size_t>(lanes == 0 ? 16 : 4 * lanes));
+    __builtin_memcpy(raw.byte, from, bytes);
     return raw;
   }
   static inline Raw Same(uint8_t byte) {
