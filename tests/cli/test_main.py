@@ -19,12 +19,14 @@ from flyweight.cli import main as cli
 from flyweight.cli.doctor import _absent
 from flyweight.cli.optimize import _show, _strategy
 from flyweight.cli.parser import parser, repeatable
+from flyweight.compress.prune.structures.block import block
+from flyweight.compress.prune.structures.element import element
 from flyweight.core.footprint import Footprint
 from flyweight.core.frontier import Frontier
 from flyweight.core.point import Point
 from flyweight.deploy.export.onnx import export_onnx
 from flyweight.search.chain import chain
-from flyweight.search.pruned import pruned
+from flyweight.search.pruned import SPARSE_RATIOS, pruned
 from flyweight.search.until import until
 
 TASK = f"{Path(tiny.__file__)}:fresh_task"
@@ -139,6 +141,7 @@ def test_ctrl_c_ends_with_130(
         ([TASK, "--timeout", "soon"], "FlyweightError: 'soon' is no time limit."),
         ([TASK, "--workers", "2"], "--workers 2 needs --strategy free"),
         ([TASK, "--ratios", "[0.3]"], "--ratios [0.3] needs --strategy prune; survey chooses for itself"),
+        ([TASK, "--structure", "blocks"], "--structure blocks needs --strategy prune; survey chooses for itself"),
         ([TASK, "--runtime", "openvin"], "Did you mean 'openvino'?"),
         ([TASK, "--runtime", "nomod:func"], "the runtime 'nomod:func' cannot be imported: ModuleNotFoundError"),
         ([TASK, "--threads", "0"], "FlyweightError: optimize got threads=0. Give 1 or more."),
@@ -166,6 +169,10 @@ def test_pruning_is_a_strategy_by_ratios_or_to_a_budget() -> None:
     assert strategy("--ratios", "[0.2,0.6]", "--seed", "3") == pruned((0.2, 0.6), chain(seed=3))
     assert strategy("--budget", "latency_ms<=2") == until(chain())
     assert strategy("--budget", "latency_ms<=2", "--ratios", "[0.2]") == pruned((0.2,)), "what was asked for is tried"
+    blocks = chain(structure=block(4, 1))
+    assert strategy("--structure", "blocks") == pruned(SPARSE_RATIOS, blocks)
+    assert strategy("--structure", "weights", "--ratios", "[0.8]") == pruned((0.8,), chain(structure=element()))
+    assert strategy("--structure", "blocks", "--budget", "latency_ms<=2") == until(blocks)
 
 
 def test_a_look_at_a_ratio_is_shown_as_one(capsys: pytest.CaptureFixture[str]) -> None:
