@@ -174,6 +174,29 @@ def block_cases(draw):
     return told, x, None
 
 
+@st.composite
+def large_block_cases(draw):
+    """Blocks on images so large that they are made in strips."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    channels, inputs, window = draw(st.integers(60, 100)), draw(st.integers(1, 9)), draw(windows())
+    window[2:4] = draw(st.sampled_from([[1, 1], [2, 1], [1, 2]]))
+    point = [1, 1, *POINT]
+    parts = {
+        name: {
+            "weight": sparse_matrix(random, *size, 1, draw(st.sampled_from(BLOCKS)), 0.7, False, False),
+            "window": point,
+            "bias": bias_of(random, size[0], True),
+            "activation": draw(st.integers(0, 2)),
+        }
+        for name, size in (("expand", (channels, inputs)), ("project", (draw(st.integers(1, 17)), channels)))
+    }
+    if draw(st.booleans()):
+        parts["expand"], inputs = None, channels
+    told = {**parts, "depthwise": depthwise_spec(draw, random, channels, window), "residual": 0}
+    x = random.standard_normal((1, inputs, draw(st.integers(60, 100)), draw(st.integers(40, 60)))).astype(np.float32)
+    return told, x, None
+
+
 def doubles(array):
     return None if array is None else torch.from_numpy(np.asarray(array, np.float64))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from abi_cases import block_cases, conv_cases, depthwise_cases, expected, linear_cases, tall_cases
+from abi_cases import block_cases, conv_cases, depthwise_cases, expected, large_block_cases, linear_cases, tall_cases
 from abi_paths import available_paths
 from flyweight.kernels.library import available
 
@@ -69,4 +69,10 @@ def test_depthwise(paths, case):
 @quick
 @given(block_cases())
 def test_block(paths, case):
+    agrees(paths, "block", *case)
+
+
+@settings(quick, max_examples=8)
+@given(large_block_cases())
+def test_block_in_strips(paths, case):
     agrees(paths, "block", *case)

@@ -46,6 +46,7 @@ def paths():
 
 
 def test_all_tiles_give_the_same_bits(tmp_path):
+    widest = paths()[-1]
     for path in paths():
         file = tmp_path / path
         first = Worker(path, FLYWEIGHT_TILES=str(file))
@@ -55,7 +56,8 @@ def test_all_tiles_give_the_same_bits(tmp_path):
         keys = [line.rpartition("|")[0] for line in lines]
         assert len(keys) >= 20, "each size should have been measured"
         taken = set()
-        for vectors in (1, 2, 3, 4, 6, 8):
+        # What tiles there are hangs on the number of registers: all on the widest path, the ends on the others.
+        for vectors in (1, 2, 3, 4, 6, 8) if path == widest else (1, 4):
             for pack in (0, 1):
                 file.write_text("\n".join([header, *(f"{key}|{vectors} {pack}" for key in keys), ""]))
                 worker = Worker(path, FLYWEIGHT_TILES=str(file))
@@ -68,7 +70,7 @@ def test_all_tiles_give_the_same_bits(tmp_path):
                 # A key whose tile is no candidate was measured again, and another written for it.
                 if any(line.endswith(f"|{vectors} {pack}") for line in file.read_text().splitlines()[1:]):
                     taken.add((vectors, pack))
-        assert len(taken) >= 8, taken
+        assert len(taken) >= (8 if path == widest else 3), taken
 
 
 def test_without_measuring_the_bits_are_the_same():
