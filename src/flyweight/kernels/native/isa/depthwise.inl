@@ -164,9 +164,10 @@ FW_INLINE void SetValues(const DepthwiseCall &call, int64_t channel, DepthwiseVa
   values->high = Vec::Set(bounds.high);
 }
 
-// `runs` times kRows rows of one plane, from `row` on; all rows of x that they meet are there.
+// `runs` times kRows rows of one plane, from `row` on; all rows of x that they meet are there. Not inlined, for in the
+// loop over channels the compiler would keep, and spill, an address for each number that a channel has.
 template <int kKernel, int kStride, int kRows, bool kLoose>
-static void DepthwiseInside(const DepthwiseCall &call, const DepthwiseColumns<kKernel> &plan, int64_t channel, int64_t row,
+static __attribute__((noinline)) void DepthwiseInside(const DepthwiseCall &call, const DepthwiseColumns<kKernel> &plan, int64_t channel, int64_t row,
                             int64_t runs) {
   DepthwiseValues<kKernel> values;
   SetValues(call, channel, &values);
@@ -186,7 +187,7 @@ static void DepthwiseInside(const DepthwiseCall &call, const DepthwiseColumns<kK
 
 // kRows rows of one plane, some of which meet rows of x that are not there.
 template <int kKernel, int kStride, int kRows>
-static void DepthwiseAcross(const DepthwiseCall &call, const DepthwiseColumns<kKernel> &plan, int64_t channel,
+static __attribute__((noinline)) void DepthwiseAcross(const DepthwiseCall &call, const DepthwiseColumns<kKernel> &plan, int64_t channel,
                             int64_t row) {
   constexpr int kInputs = (kRows - 1) * kStride + kKernel;
   DepthwiseValues<kKernel> values;
