@@ -10,8 +10,6 @@
 #endif
 #endif
 
-using flyweight::int8::AddRun;
-using flyweight::int8::Clamp;
 using flyweight::int8::ConvTile;
 using flyweight::int8::Lanes;
 using flyweight::int8::Layout;
@@ -205,29 +203,17 @@ void Unpack(const uint8_t *__restrict x, uint8_t *const y[4], int64_t count) {
   }
 }
 
-inline uint8_t Added(uint8_t a, uint8_t b, float a_scale, float b_scale, float shift, float low, float high) {
-  float sum = (shift + a_scale * static_cast<float>(a)) + b_scale * static_cast<float>(b);
-  sum = sum > low ? sum : low;
-  sum = (sum < high ? sum : high) + 8388608.0f;
-  uint32_t bits;
-  __builtin_memcpy(&bits, &sum, 4);
-  return static_cast<uint8_t>(bits);
-}
-
-// What lies between 0 and 255 is rounded, half to even, by adding 2^23, where a float has no bit left for a half; its
-// lowest byte is then the integer.
 void Add(const AddRun &run) {
-  const uint8_t *__restrict a = run.a;
-  const uint8_t *__restrict b = run.b;
-  uint8_t *y = run.y;
-  const float a_scale = run.a_scale, b_scale = run.b_scale, shift = run.shift, low = run.low, high = run.high;
+  constexpr int64_t kBytes = 4 * Vector::kLanes;
   int64_t i = 0;
-  for (; i + 64 <= run.count; i += 64) {
-    uint8_t sums[64];  // so that y may be a or b, and the loop be vectors all the same
-    for (int64_t j = 0; j < 64; ++j) sums[j] = Added(a[i + j], b[i + j], a_scale, b_scale, shift, low, high);
-    __builtin_memcpy(y + i, sums, 64);
-  }
-  for (; i < run.count; ++i) y[i] = Added(a[i], b[i], a_scale, b_scale, shift, low, high);
+  for (; i + kBytes <= run.count; i += kBytes) Vector::StoreAll(Vector::Added(run.a + i, run.b + i, run), run.y + i);
+  const size_t rest = static_cast<size_t>(run.count - i);
+  if (rest == 0) return;
+  uint8_t a[kBytes] = {}, b[kBytes] = {};
+  __builtin_memcpy(a, run.a + i, rest);
+  __builtin_memcpy(b, run.b + i, rest);
+  Vector::StoreAll(Vector::Added(a, b, run), a);
+  __builtin_memcpy(run.y + i, a, rest);
 }
 
 template <int kVectors, bool kPart>

@@ -150,6 +150,21 @@ struct Vector {
     return Clamped<kPlain>(Rounded<kPlain>(sums[0], scale, top), Rounded<kPlain>(sums[1], scale, top),
                            Rounded<kPlain>(sums[2], scale, top), Rounded<kPlain>(sums[3], scale, top), clamp);
   }
+  static inline Scale Floats(const uint8_t *from) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(from))));
+  }
+  static inline __m256i RoundedSum(const uint8_t *a, const uint8_t *b, const AddRun &run) {
+    const Scale first = _mm256_add_ps(All(run.shift), _mm256_mul_ps(All(run.a_scale), Floats(a)));
+    const Scale sum = _mm256_add_ps(first, _mm256_mul_ps(All(run.b_scale), Floats(b)));
+    return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(sum, All(run.low)), All(run.high)));
+  }
+  static inline Raw Added(const uint8_t *a, const uint8_t *b, const AddRun &run) {
+    const __m256i low = _mm256_packs_epi32(RoundedSum(a, b, run), RoundedSum(a + kLanes, b + kLanes, run));
+    const __m256i high =
+        _mm256_packs_epi32(RoundedSum(a + 2 * kLanes, b + 2 * kLanes, run), RoundedSum(a + 3 * kLanes, b + 3 * kLanes, run));
+    const Raw raw = _mm256_packus_epi16(low, high);
+    return _mm256_permutevar8x32_epi32(raw, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  }
   // Each 16 bytes hold two pixels of the first half and two of the second.
   static inline Raw Halves(Raw raw) { return _mm256_permute4x64_epi64(raw, 0xd8); }
 

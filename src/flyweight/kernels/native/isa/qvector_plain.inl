@@ -115,6 +115,20 @@ struct Vector {
     }
     return raw;
   }
+  // What lies between 0 and 255 is rounded by adding 2^23, where a float has no bit left for a half; its lowest byte is
+  // then the integer.
+  static inline Raw Added(const uint8_t *a, const uint8_t *b, const AddRun &run) {
+    Raw raw;
+    for (int i = 0; i < 16; ++i) {
+      float sum = (run.shift + run.a_scale * static_cast<float>(a[i])) + run.b_scale * static_cast<float>(b[i]);
+      sum = sum > run.low ? sum : run.low;
+      sum = (sum < run.high ? sum : run.high) + 8388608.0f;
+      uint32_t bits;
+      __builtin_memcpy(&bits, &sum, 4);
+      raw.byte[i] = static_cast<uint8_t>(bits);
+    }
+    return raw;
+  }
   static inline Raw Halves(Raw raw) { return raw; }
   static inline void StoreAll(Raw raw, uint8_t *to) { __builtin_memcpy(to, raw.byte, 16); }
   static inline void Store(Raw raw, uint8_t *to, uint32_t mask) {
