@@ -38,11 +38,13 @@ def main() -> None:
     args = _arguments()
     _on_path(args)
     from sparse_speed_all import measure
+    from sparse_speed_table import table, targets
 
     real = os.dup(1)
     os.dup2(2, 1)  # what libraries print is no part of the answer
     start = time.time()
     found = measure(args, _litert_python(args))
+    found["targets"] = targets(found)
     found["seconds"] = round(time.time() - start)
     os.dup2(real, 1)
     if args.record:
@@ -51,8 +53,6 @@ def main() -> None:
     if args.json:
         print(json.dumps(flat(found) if args.model and sum(map(_sparse, found["networks"])) == 1 else found))
     else:
-        from sparse_speed_table import table
-
         print(table(found))
 
 

@@ -7,6 +7,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,9 @@ def _row(net: Net, one: Timed, found: dict[str, Timed], wanted: dict[str, Any]) 
         row["why"] = f"computes something else: {row['error']:.2g} of the largest output away"
     for group in ("fp32", "int8"):
         row |= _against(one, found, group)
+    alone = found.get(replace(c, threads=1).key)
+    if c.threads > 1 and alone is not None and alone.rounds:
+        row["ratio_one_thread"] = ratio(alone, one)["ratio"]
     return row
 
 

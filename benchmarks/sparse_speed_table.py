@@ -5,6 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+_LEAST = (
+    ("mobilenet_v2", "4x1", 0.9, 2.5),
+    ("mobilenet_v2", "1x1", 0.9, 1.9),
+    ("mobilenet_v2", "4x1", 0.8, 2.0),
+    ("minilm", "4x1", 0.9, 2.8),
+    ("minilm", "16x1", 0.9, 3.2),
+    ("minilm-16", "4x1", 0.9, 3.0),
+    ("mobilenet_v2", "4x4", 0.9, 1.5),
+    ("resnet18", "4x4", 0.9, 1.5),
+)
+"""Network, blocks, sparsity, and how many times faster than the best dense runtime it shall be on one thread: than the
+fastest float one, and of 4×4 blocks, which are integers, than the fastest integer one."""
+
+_LEAST_CAPPED, _LEAST_TWO_THREADS = 1.8, 1.6
+
 _HEAD = (
     "what",
     "weights",
@@ -26,7 +41,34 @@ def table(found: dict[str, Any]) -> str:
     text = [
         "  ".join(str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     ]
-    return "\n".join([*text, "", *_machine(found)])
+    wanted = [
+        f"{'kept  ' if t['kept'] else 'MISSED'} {t['what']}: {t['measured']} of {t['least']}" for t in found["targets"]
+    ]
+    return "\n".join([*text, "", *_machine(found), *wanted])
+
+
+def targets(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was to be shown, and what was measured, of the points that the run has."""
+    rows = {
+        (r["model"], r["block"], r["sparsity"], r["threads"]): r for r in found["networks"] if r["group"] == "sparse"
+    }
+    told = []
+    for model, block, sparsity, least in _LEAST:
+        if found["capped_to_avx2"]:
+            if (model, block, sparsity) != ("mobilenet_v2", "4x1", 0.9):
+                continue
+            least = _LEAST_CAPPED
+        name = f"{model}, {block}, {sparsity:.0%}"
+        field = f"ratio_best_dense_{'int8' if block == '4x4' else 'fp32'}"
+        if row := rows.get((model, block, sparsity, 1)):
+            told.append(_told(name, least, row.get(field)))
+        if row := rows.get((model, block, sparsity, 2)):
+            told.append(_told(f"{name}, two threads over one", _LEAST_TWO_THREADS, row.get("ratio_one_thread")))
+    return told
+
+
+def _told(what: str, least: float, measured: float | None) -> dict[str, Any]:
+    return {"what": what, "least": least, "measured": measured, "kept": measured is not None and measured >= least}
 
 
 def _network(row: dict[str, Any]) -> Sequence[str]:
@@ -37,6 +79,8 @@ def _network(row: dict[str, Any]) -> Sequence[str]:
     if ms is None:
         return (what, weights, str(row["threads"]), "-", "", "", "", "", "", row["why"])
     remark = "" if kind == "fp32" else f"{row['ratio_best_dense_fp32'] or 0:.2f} × best fp32"
+    if "ratio_one_thread" in row:
+        remark += f"{', ' if remark else ''}{row['ratio_one_thread']:.2f} × one thread"
     remark = row.get("why") or remark
     return (
         *(what, weights, str(row["threads"]), f"{ms:.2f} ms"),
