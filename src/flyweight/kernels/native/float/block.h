@@ -83,8 +83,10 @@ class BlockPlan {
   DepthwiseLoop loop_;
 };
 
-// Cuts worth a trial, the default first: in strips and groups of several sizes, each with the default tiles.
-std::vector<BlockCut> BlockCuts(const BlockWeight &weight, const SpmmKernels &kernels, int64_t height, int64_t width);
+// Cuts worth a trial, the default first: in strips and groups of several sizes, each with the default tiles. One image is
+// to be shared by `threads`.
+std::vector<BlockCut> BlockCuts(const BlockWeight &weight, const SpmmKernels &kernels, int64_t height, int64_t width,
+                                int64_t threads);
 // Vectors worth a trial in the tiles of a part, the default first.
 std::vector<int> BlockVectors(const BlockMatrix &part, const SpmmKernels &kernels, int64_t columns);
 

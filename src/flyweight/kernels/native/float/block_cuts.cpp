@@ -13,9 +13,14 @@ constexpr int64_t kStripBytes[] = {512 << 10, 1 << 20, 256 << 10};
 // Bytes of expanded channels in a group: about the first cache, or a small part of the second.
 constexpr int64_t kGroupBytes[] = {24 << 10, 96 << 10, 12 << 10};
 
+// Strips meet rows of their neighbours', and each expands them for itself: so much more work is less than what threads
+// lose by waiting for each other and by reading what another has made.
+constexpr double kMostOverlap = 1.35;
+
 }  // namespace
 
-std::vector<BlockCut> BlockCuts(const BlockWeight &weight, const SpmmKernels &kernels, int64_t height, int64_t width) {
+std::vector<BlockCut> BlockCuts(const BlockWeight &weight, const SpmmKernels &kernels, int64_t height, int64_t width,
+                                int64_t threads) {
   const DepthwiseWeight &depthwise = weight.depthwise;
   const ImageSize result = WindowResult(depthwise.window, height, width);
   const int64_t block = weight.expand ? weight.expand->matrix.pattern.block_rows : 1;
@@ -25,6 +30,11 @@ std::vector<BlockCut> BlockCuts(const BlockWeight &weight, const SpmmKernels &ke
     for (const int64_t group_bytes : kGroupBytes) {
       BlockCut cut;
       cut.strips = std::clamp<int64_t>(CeilDivide(result.height * row_bytes, strip_bytes), 1, result.height);
+      const int64_t shared = CeilDivide(cut.strips, threads) * threads;
+      const int64_t overlap = std::max(0, depthwise.window.kernel_h - depthwise.window.stride_h);
+      if (shared <= result.height &&
+          static_cast<double>(height + (shared - 1) * overlap) <= kMostOverlap * static_cast<double>(height))
+        cut.strips = shared;
       const int64_t rows = CeilDivide(result.height, cut.strips);
       const int64_t inputs = std::min(height, (rows - 1) * depthwise.window.stride_h + depthwise.window.kernel_h);
       const int64_t fitting = group_bytes / (inputs * width * int64_t{sizeof(float)});

@@ -37,12 +37,14 @@ class BlockLayer final : public fw_layer {
   void RunImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const float *x,
                 const float *residual, float *y) const override {
     if (residual != nullptr) Fail("a block adds its own x where it is made so. Pass NULL for the residual.");
+    const int64_t threads = Threads(pool);
+    const int64_t sharing = batch % threads == 0 ? 1 : threads;  // threads that work on the same image
     const std::shared_ptr<const BlockPlan> found =
-        plans_.Get({height, width}, [&] { return MakePlan(height, width, x); });
+        plans_.Get({height, width, sharing}, [&] { return MakePlan(height, width, sharing, x); });
     const BlockPlan &plan = *found;
     const int64_t x_size = weight_.inputs() * height * width;
     const int64_t y_size = weight_.rows() * plan.result().height * plan.result().width;
-    const int64_t threads = Threads(pool), strips = plan.strips();
+    const int64_t strips = plan.strips();
     // Strips share nothing, so threads need not wait for each other; but they must come out even.
     const int64_t whole = batch * strips >= 4 * threads ? batch * strips : batch * strips / threads * threads;
     ParallelFor(pool, whole, [&](int64_t item) {
@@ -84,14 +86,15 @@ class BlockLayer final : public fw_layer {
     });
   }
 
-  std::shared_ptr<const BlockPlan> MakePlan(int64_t height, int64_t width, const float *x) const {
-    const std::vector<BlockCut> cuts = BlockCuts(weight_, kernels_, height, width);
+  std::shared_ptr<const BlockPlan> MakePlan(int64_t height, int64_t width, int64_t sharing,
+                                            const float *x) const {
+    const std::vector<BlockCut> cuts = BlockCuts(weight_, kernels_, height, width, sharing);
     const ImageSize result = WindowResult(weight_.depthwise.window, height, width);
     AlignedArray<float> y;
     const auto choose = [&](const char *what, const std::vector<BlockCut> &from, const std::vector<int> &numbers) {
       std::vector<Tile> tiles;  // the store keeps small numbers
       for (const int number : numbers) tiles.push_back({number, false});
-      const Tile best = ChooseTile(Key(height, width) + what, tiles, [&](const Tile &tile) {
+      const Tile best = ChooseTile(Key(height, width, sharing) + what, tiles, [&](const Tile &tile) {
         if (y == nullptr)
           y = MakeAligned<float>(static_cast<size_t>(weight_.rows() * result.height * result.width));
         const size_t i = static_cast<size_t>(std::find(tiles.begin(), tiles.end(), tile) - tiles.begin());
@@ -114,22 +117,22 @@ class BlockLayer final : public fw_layer {
     return std::make_shared<const BlockPlan>(weight_, kernels_, height, width, cut);
   }
 
-  std::string Key(int64_t height, int64_t width) const {
+  std::string Key(int64_t height, int64_t width, int64_t sharing) const {
     const TilePattern &project = weight_.project.matrix.pattern;
     const TilePattern *expand = weight_.expand ? &weight_.expand->matrix.pattern : nullptr;
     const fw_window &w = weight_.depthwise.window;
     char key[256];
-    std::snprintf(key, sizeof key, "block %lldx%lldx%lld r%d r%d k%zu k%zu w%dx%d s%dx%d %lldx%lld",
+    std::snprintf(key, sizeof key, "block %lldx%lldx%lld r%d r%d k%zu k%zu w%dx%d s%dx%d %lldx%lld t%lld",
                   ll{weight_.inputs()}, ll{weight_.depthwise.channels}, ll{weight_.rows()},
                   expand == nullptr ? 0 : expand->block_rows, project.block_rows,
                   expand == nullptr ? 0 : expand->columns.size(), project.columns.size(), w.kernel_h, w.kernel_w,
-                  w.stride_h, w.stride_w, ll{height}, ll{width});
+                  w.stride_h, w.stride_w, ll{height}, ll{width}, ll{sharing});
     return key;
   }
 
   const SpmmKernels &kernels_;
   BlockWeight weight_;
-  mutable Cache<std::array<int64_t, 2>, BlockPlan> plans_;
+  mutable Cache<std::array<int64_t, 3>, BlockPlan> plans_;
 };
 
 }  // namespace
