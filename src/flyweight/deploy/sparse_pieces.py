@@ -16,7 +16,7 @@ from flyweight.layers.sparse_linear import SparseLinear
 from flyweight.surgery.walk import replace_
 
 MOST = 0.5
-"""A layer that is not timed runs sparse where at most this share of it is kept. That is about where single weights break
+"""A layer that is not timed runs sparse where at most this share of it is kept. About there single weights break
 even with the fastest dense layers; tiles do before, and small layers never."""
 
 _ACTIVATIONS: dict[type[nn.Module], str] = {
