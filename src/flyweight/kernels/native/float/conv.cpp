@@ -16,9 +16,6 @@
 namespace flyweight {
 namespace {
 
-// Enough work to tell two tiles apart, little enough that ten candidates take a few milliseconds.
-constexpr double kMeasuredProducts = 8e6;
-
 // What a size of image needs.
 struct ConvPlan {
   const ImageProduct &ProductOf(int64_t band) const { return band + 1 < image.bands() ? products.front() : products.back(); }
@@ -117,18 +114,12 @@ class Conv final : public fw_layer {
     return std::make_shared<const ConvPlan>(std::move(plan));
   }
 
-  // About kMeasuredProducts of the work, or all of it, on this thread.
+  // A part of the work that stands for all of it, on this thread.
   void Measure(const ImageProduct &product, const float *x, float *y) const {
-    const TilePattern &pattern = matrix_.pattern;
     const ColumnTiles &tiles = product.tiles();
-    const double all = static_cast<double>(pattern.columns.size() + 1) * pattern.block_rows *
-                       static_cast<double>(tiles.columns);
-    int64_t columns = tiles.columns;
-    if (all > kMeasuredProducts)
-      columns = std::max<int64_t>(2 * kMaxVectors * kernels_.lanes,
-                                  static_cast<int64_t>(static_cast<double>(columns) * kMeasuredProducts / all));
-    for (int64_t tile = 0; tile < tiles.count && tiles.FirstColumn(tile) < columns; ++tile)
-      product.Run(x, nullptr, y, tile, 0, pattern.tile_rows, nullptr);
+    const int64_t measured = MeasuredColumns(matrix_, kernels_, tiles.columns);
+    for (int64_t tile = 0; tile < tiles.count && tiles.FirstColumn(tile) < measured; ++tile)
+      product.Run(x, nullptr, y, tile, 0, matrix_.pattern.tile_rows, nullptr);
   }
 
   void RunItem(const fw_pool *pool, const ConvPlan &plan, const float *x, const float *residual, float *y) const {

@@ -16,7 +16,6 @@
 namespace flyweight {
 namespace {
 
-constexpr double kMeasuredProducts = 8e6;
 // Rows of results that are turned back to tokens at a time: two cache lines of each token's.
 constexpr int64_t kTurnedRows = 32;
 
@@ -26,9 +25,11 @@ constexpr int64_t kTurnedRows = 32;
 int64_t FewTokens(int block_rows) {
   switch (block_rows) {
     case 16:
-      return 7;
+      return 10;
     case 8:
-      return 3;
+      return 4;
+    case 4:
+      return 2;
     default:
       return 1;
   }
@@ -113,10 +114,7 @@ class Linear final : public fw_layer {
     const Tile best = ChooseTile(key, candidates, [&](const Tile &tile) {
       if (result == nullptr) result = MakeAligned<float>(static_cast<size_t>(pattern.rows * tokens));
       const LinearPlan plan = make(tile);
-      const double all = static_cast<double>(pattern.columns.size() + 1) * pattern.block_rows * static_cast<double>(tokens);
-      int64_t measured = tokens;
-      if (all > kMeasuredProducts)
-        measured = std::max<int64_t>(2 * kMaxVectors * kernels_.lanes, static_cast<int64_t>(tokens * kMeasuredProducts / all));
+      const int64_t measured = MeasuredColumns(matrix_, kernels_, tokens);
       for (int64_t i = 0; i < plan.tiles.count && plan.tiles.FirstColumn(i) < measured; ++i)
         RunTile(plan, x, nullptr, result.get(), i, 0, pattern.tile_rows, nullptr);
     });

@@ -131,6 +131,13 @@ std::vector<Tile> ProductTiles(const SparseMatrix &matrix, const SpmmKernels &ke
   return tiles;
 }
 
+int64_t MeasuredColumns(const SparseMatrix &matrix, const SpmmKernels &kernels, int64_t columns) {
+  constexpr double kProducts = 8e6;
+  const double column = static_cast<double>(matrix.pattern.columns.size() + 1) * matrix.pattern.block_rows;
+  const int64_t least = 2 * int64_t{kMaxVectors} * kernels.lanes;
+  return std::min(columns, std::max(least, static_cast<int64_t>(kProducts / column)));
+}
+
 std::vector<int64_t> CutBlockRows(const TilePattern &pattern, int64_t count) {
   count = std::max<int64_t>(1, std::min(count, pattern.tile_rows));
   std::vector<int64_t> cuts{0};

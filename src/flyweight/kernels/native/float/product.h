@@ -52,6 +52,9 @@ class ImageProduct {
 // The candidates for a product of these blocks, the default first.
 std::vector<Tile> ProductTiles(const SparseMatrix &matrix, const SpmmKernels &kernels, int64_t columns);
 
+// How many of the columns to time a candidate on: enough to tell two apart, few enough that ten take some milliseconds.
+int64_t MeasuredColumns(const SparseMatrix &matrix, const SpmmKernels &kernels, int64_t columns);
+
 // Block rows cut into `count` runs of about as many kept blocks each: run i is [cuts[i], cuts[i + 1]).
 std::vector<int64_t> CutBlockRows(const TilePattern &pattern, int64_t count);
 

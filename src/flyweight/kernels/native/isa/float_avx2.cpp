@@ -11,8 +11,8 @@
 namespace flyweight {
 namespace avx2 {
 
-extern const SpmmKernels kSpmm = {Vec::kLanes, FindSpmm,    FindGemv, PackRows,
-                                  PackTokens,  StoreTokens, CopyRows, ShiftPlane};
+const SpmmKernels kSpmm = {Vec::kLanes, FindSpmm,    FindGemv, PackRows,
+                            PackTokens,  StoreTokens, CopyRows, ShiftPlane};
 
 }  // namespace avx2
 }  // namespace flyweight

@@ -11,8 +11,8 @@
 namespace flyweight {
 namespace portable {
 
-extern const SpmmKernels kSpmm = {Vec::kLanes, FindSpmm,    FindGemv, PackRows,
-                                  PackTokens,  StoreTokens, CopyRows, ShiftPlane};
+const SpmmKernels kSpmm = {Vec::kLanes, FindSpmm,    FindGemv, PackRows,
+                            PackTokens,  StoreTokens, CopyRows, ShiftPlane};
 
 }  // namespace portable
 }  // namespace flyweight

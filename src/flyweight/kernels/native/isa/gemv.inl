@@ -94,12 +94,31 @@ static void GemvTokens(const GemvCall &call, int64_t token) {
   }
 }
 
+// Rows that stand alone have no lanes to fill: numbers one by one, in four sums.
+static void GemvNumbers(const GemvCall &call, int64_t token) {
+  const float *const x = call.x + token * call.x_ld;
+  for (int64_t i = call.first; i < call.last; ++i) {
+    float sum[4] = {call.bias[i], 0.0f, 0.0f, 0.0f};
+    int64_t b = call.starts[i];
+    for (; b + 4 <= call.starts[i + 1]; b += 4) {
+      FW_UNROLL
+      for (int k = 0; k < 4; ++k) sum[k] += call.values[b + k] * x[call.columns[b + k]];
+    }
+    for (; b < call.starts[i + 1]; ++b) sum[0] += call.values[b] * x[call.columns[b]];
+    call.y[token * call.y_ld + i] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+  }
+}
+
 template <int kBlockRows>
 static void Gemv(const GemvCall &call) {
   int64_t token = 0;
-  for (; token + 4 <= call.tokens; token += 4) GemvTokens<kBlockRows, 4>(call, token);
-  for (; token + 2 <= call.tokens; token += 2) GemvTokens<kBlockRows, 2>(call, token);
-  for (; token < call.tokens; ++token) GemvTokens<kBlockRows, 1>(call, token);
+  if constexpr (kBlockRows == 1) {
+    for (; token < call.tokens; ++token) GemvNumbers(call, token);
+  } else {
+    for (; token + 4 <= call.tokens; token += 4) GemvTokens<kBlockRows, 4>(call, token);
+    for (; token + 2 <= call.tokens; token += 2) GemvTokens<kBlockRows, 2>(call, token);
+    for (; token < call.tokens; ++token) GemvTokens<kBlockRows, 1>(call, token);
+  }
   const int64_t first = call.first * kBlockRows;
   const int64_t end = call.last * kBlockRows < call.rows ? call.last * kBlockRows : call.rows;
   if (call.residual != nullptr) {
