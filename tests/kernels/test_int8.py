@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 
 from abi_paths import Worker, available_paths
 from flyweight.kernels.library import available
-from int8_cases import all_tiles, from_fours, in_fours, qconvs, qdepthwises, qmaxpools, tiles
+from int8_cases import (
+    all_tiles,
+    each_convolved,
+    from_fours,
+    in_fours,
+    largest,
+    qconvs,
+    qdepthwises,
+    qmaxpools,
+    tiles,
+)
 
 pytestmark = pytest.mark.skipif(not available(), reason="the native kernels are not built")
 
@@ -70,6 +80,20 @@ def test_to_fours_and_back(paths, batch, channels, plane, seed):
         for output in worker("pack4", {"sizes": sizes, "shape": fours.shape}, image, None, RUNS):
             assert np.array_equal(from_fours(output, channels), image), path
     agrees(paths, "unpack4", {"sizes": sizes, "shape": image.shape}, fours, image)
+
+
+@pytest.mark.parametrize("window", [[3, 3, 1, 1], [3, 3, 2, 2], [5, 4, 1, 2], [1, 1, 1, 1]])
+def test_planes_beyond_the_nearest_cache(paths, window):
+    """They are taken in bands of rows."""
+    random = np.random.default_rng(5)
+    window = [*window, 1, 1, window[0] // 2, 1, 2, window[1] // 2]
+    image = random.integers(0, 256, (2, 6, 121, 133), dtype=np.uint8)
+    weight = random.integers(-128, 128, (6, *window[:2]), dtype=np.int8)
+    told = {"channels": 6, "window": window, "weight": weight, "bias": None, "scale": np.full(6, 0.004, np.float32)}
+    told |= {"x_zero": 99, "y_zero": 128, "y_low": 1, "y_high": 250}
+    x = in_fours(image, random)
+    agrees(paths, "qdepthwise", told, x, each_convolved(image, weight, told), channels=6)
+    agrees(paths, "qmaxpool", told, x, largest(image, window), channels=6)
 
 
 def added(a, b, spec):

@@ -73,10 +73,12 @@ void WindowSize(const fw_window &window, int64_t height, int64_t width, int64_t 
   size[1] = (padded_w - span_w) / window.stride_w + 1;
 }
 
-Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, int32_t vector, bool by_two) {
+Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, const Wish &wish) {
   Geometry geometry;
   int64_t size[2];
   WindowSize(window, height, width, size);
+  if (wish.rows != 0) size[0] = wish.rows;
+  const int32_t vector = wish.vector;
   geometry.height = height;
   geometry.width = width;
   geometry.out_height = size[0];
@@ -84,13 +86,13 @@ Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, in
   const bool padded = window.pad_top != 0 || window.pad_left != 0 || window.pad_bottom != 0 || window.pad_right != 0;
   const bool point = window.kernel_h == 1 && window.kernel_w == 1 && !padded;
   int64_t pitch;  // positions from a row to the next
-  if (point && window.stride_h == 1 && window.stride_w == 1) {
+  if (wish.direct && point && window.stride_h == 1 && window.stride_w == 1) {
     geometry.direct = true;
     geometry.plane = Product(height, width, "an image");
     geometry.taps = {0};
     pitch = width;
   } else {
-    const int64_t split_h = window.stride_h, split_w = by_two ? 1 : window.stride_w, step = by_two ? 2 : 1;
+    const int64_t split_h = window.stride_h, split_w = wish.by_two ? 1 : window.stride_w, step = wish.by_two ? 2 : 1;
     const int64_t last_h = int64_t{window.kernel_h - 1} * window.dilation_h;
     const int64_t last_w = int64_t{window.kernel_w - 1} * window.dilation_w;
     const int64_t down = last_h / split_h, right = last_w / split_w;  // how far taps reach within a phase
@@ -118,7 +120,7 @@ Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, in
           layout.rows = rows;
           layout.columns = columns;
           layout.pitch = row;
-          layout.top = window.pad_top - y % split_h;
+          layout.top = window.pad_top - y % split_h - wish.first * split_h;
           layout.left = window.pad_left - x % split_w;
           layout.stride_h = split_h;
           layout.stride_w = split_w;

@@ -19,7 +19,7 @@ void WindowSize(const fw_window &window, int64_t height, int64_t width, int64_t 
 
 struct Geometry {
   int64_t height = 0, width = 0;          // of the image
-  int64_t out_height = 0, out_width = 0;  // of the result
+  int64_t out_height = 0, out_width = 0;  // of the result, or of the rows of it that were wished for
   bool direct = false;                    // planes are read where they lie
   int64_t plane = 0;                      // lanes of a plane, with all of its phases
   int64_t positions = 0, vectors = 0;
@@ -32,8 +32,15 @@ struct Geometry {
   void Lay(void (*lay)(const Layout &), const uint8_t *x, uint8_t *y, uint8_t fill) const;
 };
 
-// `vector` is the lanes of a vector. With `by_two` columns keep together, and positions are every second lane of a row.
-Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, int32_t vector, bool by_two);
+// What a geometry is made for.
+struct Wish {
+  int32_t vector;          // lanes of a vector
+  bool by_two = false;     // columns keep together, and positions are every second lane of a row
+  bool direct = false;     // planes may be read where they lie, where they need no border
+  int64_t first = 0;       // of the result, `rows` rows from this one on; all of them where rows is 0
+  int64_t rows = 0;
+};
+Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, const Wish &wish);
 
 }  // namespace flyweight::int8
 

@@ -103,7 +103,7 @@ QConv::QConv(const fw_qconv_spec &spec)
 }
 
 Plan QConv::MakePlan(int64_t height, int64_t width) const {
-  Plan plan{MakeGeometry(window_, height, width, table_.lanes, false), {}, {}};
+  Plan plan{MakeGeometry(window_, height, width, {table_.lanes, false, true}), {}, {}};
   // Lanes to the last group's last tap have to be counted in 32 bits.
   if (Product(plan.geometry.plane, input_groups_, "an image") > std::numeric_limits<int32_t>::max())
     Fail("an image of %lld x %lld with %lld channels is too large. Give a smaller one.", static_cast<long long>(height),

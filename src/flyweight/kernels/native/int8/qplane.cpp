@@ -12,13 +12,22 @@
 namespace flyweight::int8 {
 namespace {
 
-struct Plan {
+// Some rows of the result: what they read of a plane stays in the nearest cache.
+struct Band {
   Geometry geometry;
   std::vector<int32_t> offsets;  // of the loop
+  int64_t first;                 // row
+};
+
+struct Plan {
+  std::vector<Band> bands;
+  int64_t rows, columns;  // of the result
+  int64_t room;           // bytes that the largest band takes
 };
 
 constexpr int64_t kNear = 24 << 10;  // bytes that stay in the nearest cache
-constexpr int64_t kMostPlanes = 16;
+constexpr int64_t kMostBands = 16;
+constexpr int64_t kFewestRows = 4;  // so that what two bands read both is little
 
 class QPlane : public fw_layer {
  public:
@@ -37,48 +46,63 @@ class QPlane : public fw_layer {
   void RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const uint8_t *x,
                  uint8_t *y) const override {
     const std::shared_ptr<const Plan> plan = plans_.Get(height, width, [&] { return MakePlan(height, width); });
-    const Geometry &geometry = plan->geometry;
-    const int64_t x_plane = 4 * height * width, y_plane = 4 * geometry.out_height * geometry.out_width;
-    const int64_t planes = Product(batch, groups_, "the batch");
+    const int64_t x_plane = 4 * height * width, y_plane = 4 * plan->rows * plan->columns;
+    const int64_t planes = Product(batch, groups_, "the batch"), bands = static_cast<int64_t>(plan->bands.size());
     Product(std::max(x_plane, y_plane), planes, "the batch");
-    // Some planes are laid out before the first of them is read: what was just stored is slow to load in other vectors.
-    const int64_t room = 4 * (geometry.plane + 64);
-    const int64_t shared = (planes + 4 * Threads(pool) - 1) / (4 * Threads(pool));
-    const int64_t each = std::max<int64_t>(1, std::min({kNear / room, shared, kMostPlanes}));
-    ParallelFor(pool, (planes + each - 1) / each, [&](int64_t task) {
-      const int64_t first = task * each, end = std::min(planes, first + each);
-      uint8_t *rooms = ThreadScratch<uint8_t>(Scratch::kTile, static_cast<size_t>(room * each));
+    // Some are laid out before the first of them is read: what was just stored is slow to load in other vectors.
+    const int64_t shared = (planes * bands + 4 * Threads(pool) - 1) / (4 * Threads(pool));
+    const int64_t each = std::max<int64_t>(1, std::min({kNear / plan->room, shared, kMostBands}));
+    ParallelFor(pool, (planes * bands + each - 1) / each, [&](int64_t task) {
+      const int64_t first = task * each, end = std::min(planes * bands, first + each);
+      uint8_t *rooms = ThreadScratch<uint8_t>(Scratch::kTile, static_cast<size_t>(plan->room * each));
       for (int64_t i = first; i < end; ++i) {
-        // A plane that needs no border is copied all the same: whole vectors are read from it.
-        if (geometry.direct) {
-          std::copy(x + i * x_plane, x + (i + 1) * x_plane, rooms + room * (i - first));
-        } else {
-          geometry.Lay(table_.lay, x + i * x_plane, rooms + room * (i - first), fill_);
-        }
+        const Band &band = plan->bands[static_cast<size_t>(i % bands)];
+        band.geometry.Lay(table_.lay, x + i / bands * x_plane, rooms + plan->room * (i - first), fill_);
       }
-      PlaneTile call{};
-      call.offset = plan->offsets.data();
-      call.lanes = geometry.lanes.data();
-      call.taps = static_cast<int32_t>(plan->offsets.size());
-      call.vectors = static_cast<int32_t>(geometry.vectors);
       for (int64_t i = first; i < end; ++i) {
-        call.x = rooms + room * (i - first);
-        call.y = y + i * y_plane;
-        Run(call, i % groups_);
+        const Band &band = plan->bands[static_cast<size_t>(i % bands)];
+        PlaneTile call{};
+        call.x = rooms + plan->room * (i - first);
+        call.y = y + i / bands * y_plane + 4 * plan->columns * band.first;
+        call.offset = band.offsets.data();
+        call.lanes = band.geometry.lanes.data();
+        call.taps = static_cast<int32_t>(band.offsets.size());
+        call.vectors = static_cast<int32_t>(band.geometry.vectors);
+        Run(call, i / bands % groups_);
       }
     });
   }
 
  protected:
-  virtual Plan MakePlan(int64_t height, int64_t width) const = 0;
+  virtual std::vector<int32_t> Offsets(const std::vector<int32_t> &taps) const { return taps; }
   virtual void Run(PlaneTile &call, int64_t group) const = 0;
 
   const Table &table_;
   int64_t channels_, groups_, taps_;
   fw_window window_;
-  uint8_t fill_ = 0;  // in the border
+  uint8_t fill_ = 0;     // in the border
+  bool by_two_ = false;  // as a Wish has it
 
  private:
+  Plan MakePlan(int64_t height, int64_t width) const {
+    Plan plan{};
+    Wish wish{table_.lanes};
+    wish.by_two = by_two_;
+    Geometry whole = MakeGeometry(window_, height, width, wish);
+    plan.rows = whole.out_height;
+    plan.columns = whole.out_width;
+    const int64_t wanted = std::min(4 * whole.plane / kNear + 1, std::max<int64_t>(1, plan.rows / kFewestRows));
+    for (int64_t band = 0; band < wanted; ++band) {
+      wish.first = band * plan.rows / wanted;
+      wish.rows = (band + 1) * plan.rows / wanted - wish.first;
+      Geometry part = wanted == 1 ? std::move(whole) : MakeGeometry(window_, height, width, wish);
+      plan.room = std::max(plan.room, 4 * part.plane);
+      std::vector<int32_t> offsets = Offsets(part.taps);
+      plan.bands.push_back({std::move(part), std::move(offsets), wish.first});
+    }
+    return plan;
+  }
+
   mutable Plans<Plan> plans_;
 };
 
@@ -88,12 +112,11 @@ class QDepthwise final : public QPlane {
   const char *kind() const override { return "quantized depthwise layer"; }
 
  private:
-  Plan MakePlan(int64_t height, int64_t width) const override;
+  std::vector<int32_t> Offsets(const std::vector<int32_t> &taps) const override;
   void Run(PlaneTile &call, int64_t group) const override;
 
   Clamp clamp_{};
   bool three_;  // 3x3, whose rows of taps are one load
-  bool by_two_;
   int64_t fours_;  // of taps
   AlignedArray<int8_t> values_;
   AlignedArray<int32_t> bias_;
@@ -131,16 +154,11 @@ QDepthwise::QDepthwise(const fw_qdepthwise_spec &spec)
   clamp_ = MakeClamp(spec.y_zero, spec.y_low, spec.y_high, scale_.get(), channels_);
 }
 
-Plan QDepthwise::MakePlan(int64_t height, int64_t width) const {
-  Plan plan{MakeGeometry(window_, height, width, table_.lanes, by_two_), {}};
-  const std::vector<int32_t> &taps = plan.geometry.taps;
-  if (three_) {
-    plan.offsets = {taps[0], taps[3], taps[6]};
-  } else {
-    plan.offsets = taps;
-    plan.offsets.resize(static_cast<size_t>(fours_) * 4, taps[0]);  // these meet weights of zero
-  }
-  return plan;
+std::vector<int32_t> QDepthwise::Offsets(const std::vector<int32_t> &taps) const {
+  if (three_) return {taps[0], taps[3], taps[6]};
+  std::vector<int32_t> offsets = taps;
+  offsets.resize(static_cast<size_t>(fours_) * 4, taps[0]);  // these meet weights of zero
+  return offsets;
 }
 
 void QDepthwise::Run(PlaneTile &call, int64_t group) const {
@@ -157,11 +175,6 @@ class QMaxPool final : public QPlane {
   const char *kind() const override { return "quantized max pool"; }
 
  private:
-  Plan MakePlan(int64_t height, int64_t width) const override {
-    Plan plan{MakeGeometry(window_, height, width, table_.lanes, false), {}};
-    plan.offsets = plan.geometry.taps;
-    return plan;
-  }
   void Run(PlaneTile &call, int64_t) const override { table_.largest(call); }
 };
 
