@@ -27,7 +27,7 @@ def paths():
         worker.close()
 
 
-def agrees(paths, kind, told, x, wanted):
+def assert_agrees(paths, kind, told, x, wanted):
     for path, worker in paths.items():
         outputs = worker(kind, told, x, None, RUNS)
         assert not isinstance(outputs, str), f"{path}: {outputs}"
@@ -79,7 +79,7 @@ def test_attention(paths, batch, queries, keys, heads, size, gaps, masked, scale
     scores = split[0] @ split[1].transpose(2, 3) * float(np.float32(scale))
     scores = scores if mask is None else scores + torch.from_numpy(mask).double()
     wanted = (torch.softmax(scores, -1) @ split[2]).transpose(1, 2).flatten(2)[:batch]
-    agrees(paths, "attention", told, q_all, wanted)
+    assert_agrees(paths, "attention", told, q_all, wanted)
 
 
 @quick
@@ -91,7 +91,7 @@ def test_layer_norm(paths, rows, size, shifts, seed):
     told = {"spec": (rows, size, 1e-2), "others": (gain, bias if shifts else None), "shape": (rows, size)}
     wide = [torch.from_numpy(array).double() for array in (x, gain, bias)]
     wanted = F.layer_norm(wide[0], (size,), wide[1], wide[2] if shifts else None, float(np.float32(1e-2)))
-    agrees(paths, "layer_norm", told, x, wanted)
+    assert_agrees(paths, "layer_norm", told, x, wanted)
 
 
 def test_what_contradicts_itself_is_refused(paths):

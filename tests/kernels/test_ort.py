@@ -29,7 +29,7 @@ def wide(array):
     return torch.from_numpy(array).double()
 
 
-def close(found, expected):
+def assert_close(found, expected):
     expected = expected.numpy()
     assert found.shape == expected.shape
     assert np.abs(found - expected).max(initial=0) <= 1e-5 * np.abs(expected).max(initial=1)
@@ -73,7 +73,7 @@ def test_sparse_conv_on_any_batch_and_size(name, activation):
             0,
             window.get("dilations", 1),
         )
-        close(run(session, x=x), activate(expected, activation))
+        assert_close(run(session, x=x), activate(expected, activation))
 
 
 def test_a_residual_without_a_bias():
@@ -82,7 +82,7 @@ def test_a_residual_without_a_bias():
     inputs = {"x": ["N", 5, 4, 3], "residual": ["N", 12, 4, 3]}
     session = opened(file(made, inputs, {"values": values, "keep": keep}))
     x, residual = draw(2, 5, 4, 3), draw(2, 12, 4, 3)
-    close(run(session, x=x, residual=residual), F.relu(F.conv2d(wide(x), wide(weight)) + wide(residual)))
+    assert_close(run(session, x=x, residual=residual), F.relu(F.conv2d(wide(x), wide(weight)) + wide(residual)))
 
 
 @pytest.mark.parametrize("block", [(1, 1), (4, 1), (16, 1)])
@@ -96,7 +96,7 @@ def test_sparse_linear_on_any_number_of_axes(block):
         session = opened(file(made, {"x": [*sizes, 21], "residual": [*sizes, 37]}, weights))
         x, residual = draw(*shape, 21), draw(*shape, 37)
         expected = F.gelu(F.linear(wide(x), wide(weight), wide(bias)) + wide(residual))
-        close(run(session, x=x, residual=residual), expected)
+        assert_close(run(session, x=x, residual=residual), expected)
 
 
 def test_depthwise():
@@ -106,7 +106,7 @@ def test_depthwise():
     for size in ((1, 10, 9, 8), (2, 10, 6, 5)):
         x = draw(*size)
         padded = F.pad(wide(x), (1, 0, 2, 1))
-        close(run(session, x=x), F.hardswish(F.conv2d(padded, wide(weight), wide(bias), (2, 1), groups=10)))
+        assert_close(run(session, x=x), F.hardswish(F.conv2d(padded, wide(weight), wide(bias), (2, 1), groups=10)))
 
 
 @pytest.mark.parametrize("expands", [True, False])
@@ -139,7 +139,7 @@ def test_sparse_block(expands):
         if expands:
             between = F.relu6(F.conv2d(between, wide(expand), wide(weights["eb"])))
         between = F.relu6(F.conv2d(between, wide(weight), wide(weights["db"]), padding=1, groups=hidden))
-        close(run(session, x=x), F.conv2d(between, wide(project), wide(weights["pb"])) + wide(x))
+        assert_close(run(session, x=x), F.conv2d(between, wide(project), wide(weights["pb"])) + wide(x))
 
 
 @pytest.mark.parametrize("mask", [None, (3, 1, 1, 19), (19,), (2, 7, 19), (3, 2, 1, 19), (3, 2, 7, 19)])
@@ -158,7 +158,7 @@ def test_attention(packed, mask):
     split = [wide(x).unflatten(2, (heads, size)).transpose(1, 2) for x in (q, k, v)]
     stretched = None if added is None else wide(added).expand(3, heads, queries, keys)
     expected = F.scaled_dot_product_attention(*split, attn_mask=stretched)
-    close(run(session, **feed), expected.transpose(1, 2).flatten(2))
+    assert_close(run(session, **feed), expected.transpose(1, 2).flatten(2))
 
 
 @pytest.mark.parametrize("size", [1, 7, 16, 384])
@@ -169,7 +169,7 @@ def test_layer_norm(size, shifts):
     x = 3 * draw(2, 5, size) + 10
     found = run(opened(file(made, {"x": ["N", "T", size]}, weights)), x=x)
     bias = wide(weights["bias"]) if shifts else None
-    close(found, F.layer_norm(wide(x), (size,), wide(weights["gain"]), bias, 1e-6))
+    assert_close(found, F.layer_norm(wide(x), (size,), wide(weights["gain"]), bias, 1e-6))
 
 
 def test_shapes_and_names_of_sizes_go_through():
@@ -227,7 +227,7 @@ def test_sessions_at_once_from_several_threads():
     def work(session, start):
         try:
             for i in range(start, start + 20):
-                close(run(session, x=images[i % 4]), expected[i % 4])
+                assert_close(run(session, x=images[i % 4]), expected[i % 4])
         except BaseException as error:
             wrong.append(error)
 

@@ -22,8 +22,8 @@ int64_t Times(int64_t a, int64_t b) {
 
 void Check(const fw_attention_spec &s) {
   if (s.batch < 0 || s.queries < 0 || s.keys < 1 || s.heads < 1 || s.size < 1)
-    Fail("batch=%lld, queries=%lld, keys=%lld, heads=%lld, size=%lld; keys, heads and size have to be positive, and the "
-         "others not negative.",
+    Fail("batch=%lld, queries=%lld, keys=%lld, heads=%lld, size=%lld; keys, heads and size have to be positive, and "
+         "the others not negative.",
          static_cast<long long>(s.batch), static_cast<long long>(s.queries), static_cast<long long>(s.keys),
          static_cast<long long>(s.heads), static_cast<long long>(s.size));
   const int64_t width = Times(s.heads, s.size);

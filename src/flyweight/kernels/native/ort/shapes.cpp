@@ -70,7 +70,8 @@ int64_t Shapes::Integer(const char *name) const {
   int64_t value = -1;
   size_t bytes = 0;
   void *out = &value;
-  return Succeeds<kReadOpAttr>(api_, attribute, static_cast<int>(kIntAttribute), out, sizeof value, &bytes) ? value : -1;
+  const auto type = static_cast<int>(kIntAttribute);
+  return Succeeds<kReadOpAttr>(api_, attribute, type, out, sizeof value, &bytes) ? value : -1;
 }
 
 std::vector<int64_t> Shapes::Integers(const char *name) const {

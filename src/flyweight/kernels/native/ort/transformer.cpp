@@ -8,8 +8,8 @@ namespace flyweight::ort {
 namespace {
 
 // softmax(scale q k^T + mask) v for each head, on what the linear layers give: (batch, tokens, heads * size). Without k
-// and v, q holds all three, one after the other in each token. The mask is added, and its shape is one that stretches to
-// (batch, heads, queries, keys).
+// and v, q holds all three, one after the other in each token. The mask is added, and its shape is one that stretches
+// to (batch, heads, queries, keys).
 class Attention {
  public:
   static constexpr const char *kName = "Attention";

@@ -62,8 +62,9 @@ Constant DepthwiseWeight(const Node &node, size_t input, Type type) {
   bool fits = shape.size() == 4 && shape[1] == 1;
   for (int64_t size : shape) fits = fits && size >= 1 && size <= kMost;
   if (!fits) {
-    throw Failure{"its weight is " + List(shape) + " and has to be [channels, 1, height, width]. Export the file again.",
-                  kInvalidGraph};
+    throw Failure{
+        "its weight is " + List(shape) + " and has to be [channels, 1, height, width]. Export the file again.",
+        kInvalidGraph};
   }
   return weight;
 }
