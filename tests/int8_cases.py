@@ -104,7 +104,7 @@ def some_windows(draw):
 
 def requantization(draw, random, rows, terms):
     """Numbers that spread the results over most of their range, and sometimes far beyond it."""
-    spread = draw(st.sampled_from([1.0, 1.0, 0.1, 3e4])) / (74 * np.sqrt(max(1, terms)))
+    spread = draw(st.sampled_from([1.0, 1.0, 0.1, 3e7])) / (74 * np.sqrt(max(1, terms)))
     low, high = sorted(draw(st.tuples(*[st.integers(0, 255)] * 2))) if draw(st.booleans()) else (0, 255)
     return {
         "bias": random.integers(-9999, 9999, rows).astype(np.int32) if draw(st.booleans()) else None,
