@@ -1,8 +1,8 @@
-// What the loops of one instruction set offer to the rest: plain structs and function pointers, no standard library, for
-// this file is included where the compiler may use instructions that the machine lacks.
+// What the loops of one instruction set offer to the rest: plain structs and function pointers, no standard library,
+// for this file is included where the compiler may use instructions that the machine lacks.
 //
-// A family of loops has a table of its own (this one: float SpMM and what feeds it). Another family adds its own header,
-// its own `<family>_<isa>.cpp` files and picks by ActiveIsa().
+// A family of loops has a table of its own (this one: float SpMM and what feeds it). Another family adds its own
+// header, its own `<family>_<isa>.cpp` files and picks by ActiveIsa().
 #ifndef FLYWEIGHT_CORE_KERNELS_H
 #define FLYWEIGHT_CORE_KERNELS_H
 
@@ -37,8 +37,8 @@ struct SpmmCall {
   int64_t y_ld;            // elements from a row to the next
   const float *residual;   // placed as y is, or NULL
   int64_t residual_ld;
-  int64_t columns;         // (vectors - 1) * lanes < columns <= vectors * lanes
-  int32_t activation;      // fw_activation
+  int64_t columns;     // (vectors - 1) * lanes < columns <= vectors * lanes
+  int32_t activation;  // fw_activation
 };
 typedef void (*SpmmKernel)(const SpmmCall &call);
 
@@ -63,8 +63,8 @@ typedef void (*GemvKernel)(const GemvCall &call);
 struct SpmmKernels {
   int lanes;  // floats in a vector
 
-  // The loop for tiles of `vectors` vectors; `padded` says that x may be read (not only up to `columns`, but) to the end
-  // of the last vector. NULL where this instruction set has too few registers.
+  // The loop for tiles of `vectors` vectors; `padded` says that x may be read (not only up to `columns`, but) to the
+  // end of the last vector. NULL where this instruction set has too few registers.
   SpmmKernel (*spmm)(int block_rows, int vectors, bool padded);
   GemvKernel (*gemv)(int block_rows);
 
@@ -79,7 +79,8 @@ struct SpmmKernels {
   // row without gaps. Nothing between two taken elements beyond the last of a row is read.
   void (*copy_rows)(const float *x, int64_t x_ld, int64_t stride, int64_t rows, int64_t left, int64_t count,
                     int64_t width, float *y);
-  // y[i] = x[i + shift] where mask[i] is all ones, zero where it is none; mask is none where i + shift is not in [0, count).
+  // y[i] = x[i + shift] where mask[i] is all ones, zero where it is none; mask is none where i + shift is below 0 or not
+  // below count.
   void (*shift_plane)(const float *x, int64_t count, int64_t shift, const uint32_t *mask, float *y);
 };
 

@@ -56,7 +56,9 @@ class Pool {
     open_.store(true);
     generation_.fetch_add(1);
     if (sleeping_.load() > 0) {
-      { std::lock_guard<std::mutex> lock(mutex_); }
+      {
+        std::lock_guard<std::mutex> lock(mutex_);
+      }
       wake_.notify_all();
     }
     TakeTasks();
@@ -112,8 +114,8 @@ std::atomic<int> &ThreadCount() {
   return count;
 }
 
-// Never destroyed: its workers may wait in it when the process ends. A forked child has none of the workers, so it starts
-// with a pool of its own.
+// Never destroyed: its workers may wait in it when the process ends. A forked child has none of the workers, so it
+// starts with a pool of its own.
 std::atomic<Pool *> &OwnPool() {
   static std::atomic<Pool *> pool{[] {
     pthread_atfork(nullptr, nullptr, [] { OwnPool().store(new Pool); });
@@ -124,7 +126,9 @@ std::atomic<Pool *> &OwnPool() {
 
 }  // namespace
 
-int Threads(const fw_pool *pool) { return pool == nullptr ? ThreadCount().load(std::memory_order_relaxed) : pool->threads; }
+int Threads(const fw_pool *pool) {
+  return pool == nullptr ? ThreadCount().load(std::memory_order_relaxed) : pool->threads;
+}
 
 void RunOwnPool(int64_t tasks, void (*task)(void *, int64_t), void *argument) {
   const int threads = ThreadCount().load(std::memory_order_relaxed);

@@ -12,8 +12,8 @@ namespace flyweight {
 // Threads that ParallelFor would use.
 int Threads(const fw_pool *pool);
 
-// The library's own: calls task(argument, i) for each i, on this thread and on sleeping workers. Where they are busy with
-// another call (or this is one of them), this thread does all of it, so that threads never outnumber fw_threads().
+// The library's own: calls task(argument, i) for each i, on this thread and on sleeping workers. Where they are busy
+// with another call (or this is one of them), this thread does all of it, so that threads never outnumber fw_threads().
 void RunOwnPool(int64_t tasks, void (*task)(void *argument, int64_t index), void *argument);
 
 // Calls body(i) for each i in [0, tasks), perhaps at once; an exception of any is thrown here when all have ended.

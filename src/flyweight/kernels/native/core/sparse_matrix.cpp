@@ -23,8 +23,8 @@ int64_t CountBits(const uint8_t *bytes, int64_t count) {
 
 void CheckKeep(const fw_matrix &matrix, int64_t tiles, const char *what) {
   if (matrix.keep_bytes != CeilDivide(tiles, 8))
-    Fail("%s.keep has %lld bytes, but %lld tiles need %lld. Pack one bit a tile, the last byte filled with zeros.", what,
-         ll{matrix.keep_bytes}, ll{tiles}, ll{CeilDivide(tiles, 8)});
+    Fail("%s.keep has %lld bytes, but %lld tiles need %lld. Pack one bit a tile, the last byte filled with zeros.",
+         what, ll{matrix.keep_bytes}, ll{tiles}, ll{CeilDivide(tiles, 8)});
   const int over = static_cast<int>(matrix.keep_bytes * 8 - tiles);
   if (over > 0 && (matrix.keep[matrix.keep_bytes - 1] & ((1 << over) - 1)) != 0)
     Fail("%s.keep has bits set after its %lld tiles. Fill the last byte with zeros.", what, ll{tiles});
@@ -65,8 +65,8 @@ TilePattern CheckMatrix(const fw_matrix &matrix, const char *what) {
   const int64_t kept = matrix.keep == nullptr ? tiles : CountBits(matrix.keep, matrix.keep_bytes);
   const int64_t expected = kept * matrix.block_rows * matrix.block_columns;
   if (matrix.value_count != expected)
-    Fail("%s has %lld values, but its %lld kept blocks of %dx%d need %lld. Store the kept blocks only, each whole.", what,
-         ll{matrix.value_count}, ll{kept}, matrix.block_rows, matrix.block_columns, ll{expected});
+    Fail("%s has %lld values, but its %lld kept blocks of %dx%d need %lld. Store the kept blocks only, each whole.",
+         what, ll{matrix.value_count}, ll{kept}, matrix.block_rows, matrix.block_columns, ll{expected});
   if (matrix.values == nullptr && expected > 0) Fail("%s.values is NULL, but %lld are needed.", what, ll{expected});
   pattern.starts.reserve(static_cast<size_t>(pattern.tile_rows) + 1);
   pattern.columns.reserve(static_cast<size_t>(kept));

@@ -144,9 +144,7 @@ bool MayMeasure() {
   return asked == nullptr || std::strcmp(asked, "0") != 0;
 }
 
-double Seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double Seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Round after round over all candidates, so that a disturbance meets each alike; the least time of each counts.
 Tile Fastest(const std::vector<Tile> &candidates, const std::function<void(const Tile &)> &measure) {
@@ -189,7 +187,8 @@ extern "C" int fw_tiles_file(const char *path) {
     std::lock_guard<std::mutex> lock(store.mutex());
     if (!store.Open(path == nullptr ? "" : path)) {
       store.Open("");
-      Fail("can't write \"%.400s\". Name a file in a directory that exists and may be written, or NULL for none.", path);
+      Fail("can't write \"%.400s\". Name a file in a directory that exists and may be written, or NULL for none.",
+           path);
     }
   });
 }

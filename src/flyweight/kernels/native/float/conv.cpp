@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <utility>
 
 #include "core/cache.h"
 #include "core/error.h"
@@ -12,13 +13,16 @@
 #include "core/window.h"
 #include "float/image.h"
 #include "float/product.h"
+#include "float/stem.h"
 
 namespace flyweight {
 namespace {
 
 // What a size of image needs.
 struct ConvPlan {
-  const ImageProduct &ProductOf(int64_t band) const { return band + 1 < image.bands() ? products.front() : products.back(); }
+  const ImageProduct &ProductOf(int64_t band) const {
+    return band + 1 < image.bands() ? products.front() : products.back();
+  }
 
   ImagePlan image;
   std::vector<ImageProduct> products;  // of a band, and of the last where that has fewer rows
@@ -134,7 +138,8 @@ class Conv final : public fw_layer {
     for (int64_t band = 0; band < image.bands() && !shared; ++band) run(pool, band);
   }
 
-  void RunBand(const fw_pool *pool, const ImageProduct &product, const float *x, const float *residual, float *y) const {
+  void RunBand(const fw_pool *pool, const ImageProduct &product, const float *x, const float *residual,
+               float *y) const {
     const TilePattern &pattern = matrix_.pattern;
     const int64_t tiles = product.tiles().count;
     const int threads = Threads(pool);
@@ -179,6 +184,8 @@ extern "C" int fw_conv_create(const fw_conv_spec *spec, fw_layer **out) {
   return Guard("fw_conv_create", [&] {
     if (spec == nullptr || out == nullptr) Fail("got NULL for %s.", spec == nullptr ? "spec" : "out");
     *out = nullptr;
-    *out = new Conv(*spec);
+    std::unique_ptr<fw_layer> layer = std::make_unique<Conv>(*spec);  // which checks the description
+    if (std::unique_ptr<fw_layer> stem = MakeStem(*spec)) layer = std::move(stem);
+    *out = layer.release();
   });
 }

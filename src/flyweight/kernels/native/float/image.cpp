@@ -9,11 +9,11 @@
 namespace flyweight {
 namespace {
 
-constexpr int64_t kSlack = 128;          // floats that a vector may read beyond the last column
-constexpr int64_t kLineFloats = 16;      // of a cache line
-constexpr int64_t kPageFloats = 1024;    // channels a page apart would fall into the same few lines of the cache
+constexpr int64_t kSlack = 128;           // floats that a vector may read beyond the last column
+constexpr int64_t kLineFloats = 16;       // of a cache line
+constexpr int64_t kPageFloats = 1024;     // channels a page apart would fall into the same few lines of the cache
 constexpr int64_t kBandFloats = 1 << 18;  // a megabyte: with the weights and the result, what a level-2 cache holds
-constexpr int64_t kLeastColumns = 256;   // of a band, so that there are tiles to choose from
+constexpr int64_t kLeastColumns = 256;    // of a band, so that there are tiles to choose from
 
 void Zero(float *from, int64_t count) {
   if (count > 0) std::memset(from, 0, static_cast<size_t>(count) * sizeof(float));
@@ -72,7 +72,8 @@ ImagePlan::ImagePlan(const fw_window &window, int64_t channels, int64_t height, 
   }
 }
 
-// As many rows as the cache holds copies of, all bands about alike; never so few that the rows they share are most of it.
+// As many rows as the cache holds copies of, all bands about alike; never so few that the rows they share are most of
+// it.
 void ImagePlan::ChooseBand(int64_t reach, int64_t copies) {
   const int64_t row = std::max<int64_t>(1, Product(Product(copies, channels_, "the image"), out_width_, "the image"));
   const int64_t least = std::max(2 * reach, CeilDivide(kLeastColumns, out_width_));

@@ -12,10 +12,10 @@
 namespace flyweight {
 
 // One copy of an image for each horizontal place of the kernel, as wide as the result, its rows padded and, where the
-// stride skips some, split by what is left of their number: then every tap reads a whole plane from one place on, and no
-// column is computed in vain. (One padded copy for all would compute its margins: a quarter more at 7 x 7.) Copies are made
-// of a band of the result's rows at a time, so that they stay in the cache.
-// A 1x1 kernel at stride 1 without padding reads the image as it is.
+// stride skips some, split by what is left of their number: then every tap reads a whole plane from one place on, and
+// no column is computed in vain. (One padded copy for all would compute its margins: a quarter more at 7 x 7.) Copies
+// are made of a band of the result's rows at a time, so that they stay in the cache. A 1x1 kernel at stride 1 without
+// padding reads the image as it is.
 class ImagePlan {
  public:
   // Of a checked window; throws Error where the result would be empty or too large.

@@ -19,9 +19,9 @@ namespace {
 // Rows of results that are turned back to tokens at a time: two cache lines of each token's.
 constexpr int64_t kTurnedRows = 32;
 
-// Tokens up to here go through the few-token loop, which costs a token's blocks each; the tiles' cost is that of a whole
-// vector of tokens whatever their number. It falls with the block's height, for a vector holds that many rows there.
-// Never measured: the two sum in another order.
+// Tokens up to here go through the few-token loop, which costs a token's blocks each; the tiles' cost is that of a
+// whole vector of tokens whatever their number. It falls with the block's height, for a vector holds that many rows
+// there. Never measured: the two sum in another order.
 int64_t FewTokens(int block_rows) {
   switch (block_rows) {
     case 16:
@@ -96,7 +96,8 @@ class Linear final : public fw_layer {
       LinearPlan plan{ColumnTiles(tokens, kernels_.lanes, tile.vectors), {}};
       const int64_t width = plan.tiles.WidestColumns();
       if (pattern.inputs * width > INT32_MAX)
-        Fail("%lld inputs need a panel of more than 2^31 floats. Split the layer.", static_cast<long long>(pattern.inputs));
+        Fail("%lld inputs need a panel of more than 2^31 floats. Split the layer.",
+             static_cast<long long>(pattern.inputs));
       plan.offsets.reserve(pattern.columns.size());
       for (const int32_t column : pattern.columns) plan.offsets.push_back(static_cast<int32_t>(column * width));
       return plan;

@@ -66,7 +66,7 @@ void ImageProduct::Pack(const float *x, int64_t tile, int64_t first, int64_t las
 }
 
 void ImageProduct::Run(const float *x, const float *residual, float *y, int64_t tile, int64_t first, int64_t last,
-                  const float *panel) const {
+                       const float *panel) const {
   const TilePattern &pattern = matrix_.pattern;
   if (pack_ && panel == nullptr) {
     float *const own = ThreadScratch<float>(Scratch::kPanel, static_cast<size_t>(PanelSize()));

@@ -23,8 +23,8 @@ struct Inputs {
 // Immutable once made: what a size and a choice of tiles need, and the weight it belongs to.
 class ImageProduct {
  public:
-  // Rows of the result (and of what is added) lie y_ld apart. `matrix` and `kernels` must outlive it. Throws Error where the
-  // inputs reach beyond what 32-bit offsets count.
+  // Rows of the result (and of what is added) lie y_ld apart. `matrix` and `kernels` must outlive it. Throws Error
+  // where the inputs reach beyond what 32-bit offsets count.
   ImageProduct(const SparseMatrix &matrix, const SpmmKernels &kernels, int32_t activation, Inputs inputs,
                int64_t columns, int64_t y_ld, Tile tile);
 
@@ -34,7 +34,8 @@ class ImageProduct {
   int64_t PanelSize() const;
   // Rows [first, last) of the panel of a tile.
   void Pack(const float *x, int64_t tile, int64_t first, int64_t last, float *panel) const;
-  // One tile of block rows [first, last). `panel` is the tile's, packed, or NULL: then it is packed here, if it has to be.
+  // One tile of block rows [first, last). `panel` is the tile's, packed, or NULL: then it is packed here, if it has to
+  // be.
   void Run(const float *x, const float *residual, float *y, int64_t tile, int64_t first, int64_t last,
            const float *panel) const;
 

@@ -75,7 +75,7 @@ FW_INLINE V Activate(V x, int32_t activation) {
 
 // In place on what was just stored and still lies in the nearest cache: activations too long for an unrolled epilogue.
 static __attribute__((noinline, unused)) void ActivateRows(float *y, int64_t y_ld, int64_t rows, int64_t columns,
-                                                   int32_t activation) {
+                                                           int32_t activation) {
   for (int64_t row = 0; row < rows; ++row, y += y_ld) {
     int64_t i = 0;
     if (activation == FW_GELU) {

@@ -11,8 +11,7 @@
 namespace flyweight {
 namespace avx2 {
 
-const SpmmKernels kSpmm = {Vec::kLanes, FindSpmm,    FindGemv, PackRows,
-                            PackTokens,  StoreTokens, CopyRows, ShiftPlane};
+const SpmmKernels kSpmm = {Vec::kLanes, FindSpmm, FindGemv, PackRows, PackTokens, StoreTokens, CopyRows, ShiftPlane};
 
 }  // namespace avx2
 }  // namespace flyweight

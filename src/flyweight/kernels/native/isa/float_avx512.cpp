@@ -11,8 +11,7 @@
 namespace flyweight {
 namespace avx512 {
 
-const SpmmKernels kSpmm = {Vec::kLanes, FindSpmm,    FindGemv, PackRows,
-                            PackTokens,  StoreTokens, CopyRows, ShiftPlane};
+const SpmmKernels kSpmm = {Vec::kLanes, FindSpmm, FindGemv, PackRows, PackTokens, StoreTokens, CopyRows, ShiftPlane};
 
 }  // namespace avx512
 }  // namespace flyweight

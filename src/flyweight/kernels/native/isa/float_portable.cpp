@@ -11,8 +11,7 @@
 namespace flyweight {
 namespace portable {
 
-const SpmmKernels kSpmm = {Vec::kLanes, FindSpmm,    FindGemv, PackRows,
-                            PackTokens,  StoreTokens, CopyRows, ShiftPlane};
+const SpmmKernels kSpmm = {Vec::kLanes, FindSpmm, FindGemv, PackRows, PackTokens, StoreTokens, CopyRows, ShiftPlane};
 
 }  // namespace portable
 }  // namespace flyweight

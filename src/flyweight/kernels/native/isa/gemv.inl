@@ -49,8 +49,8 @@ struct Lanes<kBlockRows, false> {
   inline __attribute__((always_inline)) void Store(float *p) const { __builtin_memcpy(p, &all, sizeof all); }
 };
 
-// kTokens of them in one pass over the weights. Even and odd blocks have sums of their own, so that a multiplication need
-// not wait for the one before.
+// kTokens of them in one pass over the weights. Even and odd blocks have sums of their own, so that a multiplication
+// need not wait for the one before.
 template <int kBlockRows, int kTokens>
 static void GemvTokens(const GemvCall &call, int64_t token) {
   typedef Lanes<kBlockRows> L;
@@ -125,8 +125,7 @@ static void Gemv(const GemvCall &call) {
     for (int64_t t = 0; t < call.tokens; ++t)
       for (int64_t r = first; r < end; ++r) call.y[t * call.y_ld + r] += call.residual[t * call.y_ld + r];
   }
-  if (call.activation != FW_NONE)
-    ActivateRows(call.y + first, call.y_ld, call.tokens, end - first, call.activation);
+  if (call.activation != FW_NONE) ActivateRows(call.y + first, call.y_ld, call.tokens, end - first, call.activation);
 }
 
 static GemvKernel FindGemv(int block_rows) {

@@ -37,7 +37,8 @@ static void PackTokens(const float *x, int64_t x_ld, int64_t inputs, int64_t tok
       float *const to = panel + i * panel_ld + t;
       const int64_t columns = inputs - i < kLanes ? inputs - i : kLanes;
       if (rows == kLanes && columns == kLanes) {
-        Transpose(x + t * x_ld + i, x_ld, [&](int c, V v) __attribute__((always_inline)) { Vec::Store(to + c * panel_ld, v); });
+        Transpose(x + t * x_ld + i, x_ld,
+                  [&](int c, V v) __attribute__((always_inline)) { Vec::Store(to + c * panel_ld, v); });
         continue;
       }
       // The edge goes through a square of its own, so that nothing beyond x is read.

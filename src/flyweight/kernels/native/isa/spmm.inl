@@ -83,8 +83,7 @@ struct SpmmLoop {
         if (r >= left) continue;
         const float *const from = residual + r * call.residual_ld;
         FW_UNROLL
-        for (int v = 0; v + 1 < kVectors; ++v)
-          row.sum[r][v] = Vec::Add(row.sum[r][v], Vec::Load(from + v * kLanes));
+        for (int v = 0; v + 1 < kVectors; ++v) row.sum[r][v] = Vec::Add(row.sum[r][v], Vec::Load(from + v * kLanes));
         row.sum[r][kVectors - 1] = Vec::Add(row.sum[r][kVectors - 1], Vec::Load(from + kLast, mask));
       }
     }
@@ -93,8 +92,7 @@ struct SpmmLoop {
       if (r >= left) continue;
       float *const to = y + r * call.y_ld;
       FW_UNROLL
-      for (int v = 0; v + 1 < kVectors; ++v)
-        Vec::Store(to + v * kLanes, Vec::Min(high, Vec::Max(low, row.sum[r][v])));
+      for (int v = 0; v + 1 < kVectors; ++v) Vec::Store(to + v * kLanes, Vec::Min(high, Vec::Max(low, row.sum[r][v])));
       Vec::Store(to + kLast, Vec::Min(high, Vec::Max(low, row.sum[r][kVectors - 1])), mask);
     }
     if (!IsClamp(call.activation) && left > 0)
