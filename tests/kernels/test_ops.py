@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -269,6 +270,25 @@ def test_a_forked_process_computes_too(way):
         except BaseException:
             os._exit(2)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@each
+def test_many_threads_at_once_of_many_sizes(op, twin, make, way):
+    if way == "twin":
+        pytest.skip("torch's own affair")
+    torch.set_num_threads(2)
+    arguments = make()
+    x = arguments[0]
+    arguments = [None if one is not x and isinstance(one, torch.Tensor) and one.dim() == x.dim() and len(one) == len(x)
+                 else one for one in arguments]  # fmt: skip
+    inputs = [torch.randn(batch, *x.shape[1:]) for batch in (1, 2, 3)] * 8
+    if x.dim() == 4:
+        inputs += [torch.randn(1, x.shape[1], 9 + more, 11) for more in range(20)]  # more sizes than are kept
+    with torch.no_grad():
+        expected = [op(one, *arguments[1:]) for one in inputs]
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda one: op(one, *arguments[1:]), inputs * 3))
+    assert all(torch.equal(one, other) for one, other in zip(found, expected * 3, strict=True))
 
 
 def changed(arguments, place, value):
