@@ -85,6 +85,13 @@ def test_another_interface_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert f"was built for interface 1000, and this flyweight speaks {abi.FW_ABI}" in (library.why_not() or "")
 
 
+def test_an_incomplete_library_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other = compiled(f'extern "C" int fw_abi() {{ return {abi.FW_ABI}; }}', tmp_path, "-shared", "-fPIC")
+    monkeypatch.delenv("FLYWEIGHT_KERNELS", raising=False)
+    monkeypatch.setenv("FLYWEIGHT_LIBRARY", str(other))
+    assert " lacks fw_error, fw_path, " in (library.why_not() or "")
+
+
 def test_a_strange_library_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     other = compiled('extern "C" int other() { return 0; }', tmp_path, "-shared", "-fPIC")
     monkeypatch.delenv("FLYWEIGHT_KERNELS", raising=False)

@@ -21,7 +21,8 @@ from flyweight.kernels import library
 ROOT = Path(__file__).resolve().parents[2]
 CHECKS = Path(library.__file__).parent / "native" / "check"
 FOLDER = ROOT / "build" / "sanitized"
-PATHS = ("avx512", "avx2", "portable")
+# Paths, and whether they may use the products of bytes that the processor has.
+PATHS = (("avx512", "1"), ("avx2", "1"), ("avx2", "0"), ("portable", "1"))
 
 # What is left unfreed at the end is Python's and ONNX Runtime's, and no access.
 LOUD = {"ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
@@ -83,14 +84,15 @@ def can_take(program: Path, path: str) -> None:
         pytest.skip(asked.stdout.strip())
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_nothing_is_touched_out_of_bounds(sanitized: Path, path: str) -> None:
+@pytest.mark.parametrize(("path", "vnni"), PATHS)
+def test_nothing_is_touched_out_of_bounds(sanitized: Path, path: str, vnni: str) -> None:
     """Every kind of layer over odd sizes, with the tiles of choice, and then with each that is tried."""
     program = sanitized / "check_sizes"
     can_take(program, path)
-    said = passes([program, "1", "40"], FLYWEIGHT_KERNELS=path, FLYWEIGHT_TUNE="0", **LOUD)
+    chosen = {"FLYWEIGHT_KERNELS": path, "FLYWEIGHT_VNNI": vnni, **LOUD}
+    said = passes([program, "1", "40"], FLYWEIGHT_TUNE="0", **chosen)
     assert said.startswith(path) and said.endswith("40 cases of every layer, 0 failures\n")
-    passes([program, "1000", "4"], FLYWEIGHT_KERNELS=path, FLYWEIGHT_TUNE="1", **LOUD)
+    passes([program, "1000", "4"], FLYWEIGHT_TUNE="1", **chosen)
 
 
 def test_what_contradicts_itself_is_refused(sanitized: Path) -> None:
@@ -129,8 +131,8 @@ def paged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return program
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_the_optimized_library_stays_between_forbidden_pages(paged: Path, path: str) -> None:
+@pytest.mark.parametrize(("path", "vnni"), PATHS)
+def test_the_optimized_library_stays_between_forbidden_pages(paged: Path, path: str, vnni: str) -> None:
     """A sanitizer does not see what instructions with masks touch, nor what the optimizer makes of a loop."""
     can_take(paged, path)
-    passes([paged, "1", "150"], FLYWEIGHT_KERNELS=path, FLYWEIGHT_TUNE="0")
+    passes([paged, "1", "150"], FLYWEIGHT_KERNELS=path, FLYWEIGHT_VNNI=vnni, FLYWEIGHT_TUNE="0")

@@ -98,6 +98,8 @@ def _open(file: Path) -> tuple[ctypes.CDLL | None, str | None]:
         return None, f"{file} is no library of flyweight's; {_MEND}"
     if (theirs := library.fw_abi()) != FW_ABI:
         return None, f"{file} was built for interface {theirs}, and this flyweight speaks {FW_ABI}; {_MEND}"
+    if missing:
+        return None, f"{file} lacks {', '.join(missing)}: it was built from other sources; {_MEND}"
     if library.fw_path() is None:  # what FLYWEIGHT_KERNELS asks for is unknown, or this processor has it not
         return None, (library.fw_error() or b"fw_path() told no reason").decode(errors="replace").rstrip(".")
     return library, None
