@@ -9,10 +9,13 @@ from torch import nn
 
 import broken_steps as broken
 from flyweight.compress.prune.prune import Prune
+from flyweight.compress.prune.structures.block import block
 from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.compress.quantize.ranges.mse import mse
 from flyweight.core.task import Splits
+from flyweight.deploy.export.onnx import export_onnx
+from flyweight.kernels.library import available
 from flyweight.learn.augment.flip import flip
 from flyweight.learn.augment.mixup import mixed
 from flyweight.learn.augment.translate import translate
@@ -164,3 +167,17 @@ def test_checking_leaves_the_task_as_it_was(tiny_task):
 def test_a_pair_fails_where_one_of_them_does(tiny_task):
     with pytest.raises(ContractError, match=r"NeverTheSame\(\) is not repeatable"):
         check_pair(broken.Nothing(), broken.NeverTheSame(), linear(tiny_task))
+
+
+@pytest.mark.skipif(not available(), reason="the native kernels are not built")
+def test_what_leaves_zeros_is_held_to_the_sparse_kernels_too(tiny_task, monkeypatch):
+    asked = []
+
+    def export(model, task, path, kernels="none"):
+        asked.append(kernels)
+        return export_onnx(model, task, path, kernels=kernels)
+
+    monkeypatch.setattr("flyweight.testing.check_step.export_onnx", export)
+    check_step(Prune(0.6, structure=block(4, 1)), tiny_task)
+    check_step(Prune(0.1), tiny_task)
+    assert asked == ["none", "all", "none"]

@@ -21,10 +21,16 @@ from flyweight.core.task import Task
 from flyweight.deploy.export.onnx import export_onnx
 from flyweight.deploy.parity import check_parity
 from flyweight.deploy.runtimes.open import runtime_name
+from flyweight.kernels.library import available
 from flyweight.measure.footprint import footprints
+from flyweight.measure.graph import read_graph
+from flyweight.measure.parameters import zero_share
 
 IDENTITY_TOLERANCE = 1e-4
 """Relative to the largest output: what folding batch-norm and reordering float32 sums may change."""
+
+_MANY = 0.3
+"""The share of zeros from which a model's file is also made for the sparse kernels."""
 
 _BRIEFLY_S = 0.05
 """Seconds of timing an artifact whose latency nobody promised."""
@@ -46,8 +52,9 @@ def check_step(
 
     Clauses: it is a frozen dataclass of six fields at most and goes to JSON and back; input and task are untouched; the
     output keeps its shapes and dtypes, and no model comes out in train mode that did not go in so; it is repeatable; it
-    is saved and loaded bit for bit; it exports and the artifact agrees with the model; ``identity``, the setting that
-    does nothing, reproduces the outputs; the footprint field that it ``promises`` falls.
+    is saved and loaded bit for bit; it exports and the artifact agrees with the model, and where it leaves many zeros
+    and the sparse kernels are here, so does the artifact that runs on them; ``identity``, the setting that does
+    nothing, reproduces the outputs; the footprint field that it ``promises`` falls.
     """
     _check_form(step)
     with torch.random.fork_rng():
@@ -123,6 +130,9 @@ def _check_artifact(
     with tempfile.TemporaryDirectory() as folder:
         new = export_onnx(after, task, Path(folder) / "after.onnx")
         check_parity(after, new, task)
+        if available() and (zero_share(read_graph(new.path)) or 0.0) > _MANY:
+            ours = export_onnx(after, task, Path(folder) / "kernels.onnx", kernels="all")
+            check_parity(after, ours, task)
         if promises is None:
             return 0.0, 0.0
         old = export_onnx(before, task, Path(folder) / "before.onnx")
