@@ -45,9 +45,7 @@ Processor Ask() {
   return found;
 }
 
-const char *Name(Isa isa) {
-  return isa == Isa::kAvx512 ? "avx512" : isa == Isa::kAvx2 ? "avx2" : "portable";
-}
+const char *Name(Isa isa) { return isa == Isa::kAvx512 ? "avx512" : isa == Isa::kAvx2 ? "avx2" : "portable"; }
 
 Choice Choose() {
   const Processor has = Ask();

@@ -113,9 +113,11 @@ class Linear final : public fw_layer {
                   static_cast<long long>(pattern.columns.size()), static_cast<long long>(shown));
     AlignedArray<float> result;
     const Tile best = ChooseTile(key, candidates, [&](const Tile &tile) {
-      if (result == nullptr) result = MakeAligned<float>(static_cast<size_t>(pattern.rows * tokens));
-      const LinearPlan plan = make(tile);
       const int64_t measured = MeasuredColumns(matrix_, kernels_, tokens);
+      if (result == nullptr)
+        result = MakeAligned<float>(
+            static_cast<size_t>(pattern.rows * std::min(tokens, measured + kMaxVectors * int64_t{kernels_.lanes})));
+      const LinearPlan plan = make(tile);
       for (int64_t i = 0; i < plan.tiles.count && plan.tiles.FirstColumn(i) < measured; ++i)
         RunTile(plan, x, nullptr, result.get(), i, 0, pattern.tile_rows, nullptr);
     });
