@@ -13,7 +13,6 @@
 #include "core/window.h"
 #include "float/image.h"
 #include "float/product.h"
-#include "float/stem.h"
 
 namespace flyweight {
 namespace {
@@ -184,8 +183,6 @@ extern "C" int fw_conv_create(const fw_conv_spec *spec, fw_layer **out) {
   return Guard("fw_conv_create", [&] {
     if (spec == nullptr || out == nullptr) Fail("got NULL for %s.", spec == nullptr ? "spec" : "out");
     *out = nullptr;
-    std::unique_ptr<fw_layer> layer = std::make_unique<Conv>(*spec);  // which checks the description
-    if (std::unique_ptr<fw_layer> stem = MakeStem(*spec)) layer = std::move(stem);
-    *out = layer.release();
+    *out = new Conv(*spec);
   });
 }
