@@ -81,6 +81,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--path", choices=("avx512", "avx2", "portable"), help="force the kernels' path")
     parser.add_argument("--rounds", type=int, help="turns of each candidate: 15, with --quick 5")
     parser.add_argument("--ms", type=float, default=40.0, help="length of a turn")
+    parser.add_argument("--ahead", action="store_true", help="time ahead of all other processes, where that is allowed")
     parser.add_argument("--litert-python", default=os.environ.get("FLYWEIGHT_LITERT_PYTHON"))
     parser.add_argument("--skip", nargs="*", default=[], choices=("layers", "networks", "int8", "openvino", "litert"))
     args = parser.parse_args()
@@ -90,8 +91,19 @@ def _arguments() -> argparse.Namespace:
     args.threads = args.threads or ([1] if one or args.quick else [1, 2])
     if one and "layers" not in args.skip:
         args.skip.append("layers")
+    if args.ahead:
+        _check_ahead()
     args.points = _points(args)
     return args
+
+
+def _check_ahead() -> None:
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(5))
+    except PermissionError as error:
+        raise SystemExit("--ahead: this user may not give a process real-time priority. Leave it out.") from error
+    os.sched_setscheduler(0, *before)
 
 
 def _points(args: argparse.Namespace) -> list[tuple[tuple[int, int], float, bool]]:

@@ -51,7 +51,8 @@ class Bench:
         self.args, self.litert_python = args, litert_python
         self.out = Path(args.out).resolve()
         self.out.mkdir(parents=True, exist_ok=True)
-        self.workers = Workers({"litert": litert_python}, {_NO_AMX: {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}})
+        no_amx = {_NO_AMX: {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}}
+        self.workers = Workers({"litert": litert_python}, no_amx, args.ahead)
         self.absent = absent(args, litert_python)
         self.versions: dict[str, str] = {}
         self.amx = "amx_int8" in host()["isa"] and args.path != "avx2"
@@ -94,6 +95,7 @@ def measure(args: argparse.Namespace, litert_python: str) -> dict[str, Any]:
         "runtimes": bench.versions,
         "absent": bench.absent,
         "rounds": args.rounds,
+        "ahead_of_other_processes": args.ahead,
         "turn_ms": args.ms,
         "host": host(),
     }

@@ -43,8 +43,10 @@ class Candidate:
 class Workers:
     """The processes, one a runtime (and for layers one a number of threads), started when first asked."""
 
-    def __init__(self, pythons: Mapping[str, str], environments: Mapping[str, Mapping[str, str]]) -> None:
-        self._pythons, self._environments = dict(pythons), dict(environments)
+    def __init__(
+        self, pythons: Mapping[str, str], environments: Mapping[str, Mapping[str, str]], ahead: bool = False
+    ) -> None:
+        self._pythons, self._environments, self._ahead = dict(pythons), dict(environments), ahead
         self._running: dict[str, subprocess.Popen[str]] = {}
 
     def ask(self, name: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,7 +88,7 @@ class Workers:
         }
         log = subprocess.DEVNULL if not os.environ.get("SPARSE_SPEED_LOG") else None
         self._running[name] = subprocess.Popen(
-            [python, str(folder / "sparse_speed_worker.py")],
+            [python, str(folder / "sparse_speed_worker.py"), *(["--ahead"] if self._ahead else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
