@@ -67,7 +67,8 @@ Constant Node::ReadConstant(size_t input, Type type) const {
   if (!is_constant || !value) {
     throw Failure{std::string("its input '") + inputs_[input] +
                       "' is computed, or an input of the file, and has to be an initializer: weights are packed when "
-                      "the file is opened. Store it in the file.",
+                      "the file is opened. Open it with graph optimizations (ORT_ENABLE_BASIC or more), which compute "
+                      "what is constant; or store it in the file.",
                   kInvalidGraph};
   }
   OrtTensorTypeAndShapeInfo *shape = nullptr;
