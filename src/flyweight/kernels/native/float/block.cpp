@@ -46,16 +46,40 @@ BlockMatrix MakeBlockMatrix(const fw_conv_spec &spec, const char *what) {
   return {MakeSparseMatrix(spec.weight, spec.bias, what), spec.activation};
 }
 
-void RunSpmm(const SpmmKernels &kernels, const BlockMatrix &part, const ColumnTiles &tiles, int64_t tile, SpmmCall &call) {
-  const TilePattern &pattern = part.matrix.pattern;
-  const int vectors = tiles.VectorsOf(tile);
-  call.values = part.matrix.values.get();
-  call.starts = pattern.starts.data();
-  call.bias = part.matrix.bias.get();
-  call.rows = std::min(call.last * pattern.block_rows, pattern.rows) - call.first * pattern.block_rows;
-  call.columns = tiles.ColumnsOf(tile);
-  call.activation = part.activation;
-  kernels.spmm(pattern.block_rows, vectors, call.columns == int64_t{vectors} * kernels.lanes)(call);
+// Tiles of columns of a part of the block. The loops for them are looked up once.
+class Tiles {
+ public:
+  Tiles(const SpmmKernels &kernels, const BlockMatrix &part, const ColumnTiles &tiles)
+      : tiles_(tiles), block_(part.matrix.pattern.block_rows), kernels_(kernels) {
+    if (tiles.wider > 0) wide_ = kernels.spmm(block_, static_cast<int>(tiles.least) + 1, true);
+    if (tiles.least > 0) narrow_ = kernels.spmm(block_, static_cast<int>(tiles.least), true);
+    const TilePattern &pattern = part.matrix.pattern;
+    call.values = part.matrix.values.get();
+    call.starts = pattern.starts.data();
+    call.bias = part.matrix.bias.get();
+    call.activation = part.activation;
+  }
+
+  void Run(int64_t tile) {
+    call.columns = tiles_.ColumnsOf(tile);
+    const int vectors = tiles_.VectorsOf(tile);
+    if (call.columns < int64_t{vectors} * kernels_.lanes)
+      kernels_.spmm(block_, vectors, false)(call);
+    else
+      (tile < tiles_.wider ? wide_ : narrow_)(call);
+  }
+
+  SpmmCall call{};
+
+ private:
+  const ColumnTiles &tiles_;
+  int block_;
+  const SpmmKernels &kernels_;
+  SpmmKernel wide_ = nullptr, narrow_ = nullptr;
+};
+
+int64_t RowsOf(const TilePattern &pattern, int64_t first, int64_t last) {
+  return std::min(last * pattern.block_rows, pattern.rows) - first * pattern.block_rows;
 }
 
 }  // namespace
@@ -93,7 +117,7 @@ BlockPlan::BlockPlan(const BlockWeight &weight, const SpmmKernels &kernels, int6
          ll{height}, ll{width}, ll{result_.height}, ll{result_.width});
   int64_t most_rows = 0, most_inputs = 0;
   for (int64_t strip = 0; strip < cut_.strips; ++strip) {
-    const Rows rows = ResultRows(strip), met = MetRows(rows);
+    const Range rows = ResultRows(strip), met = MetRows(rows);
     most_rows = std::max(most_rows, rows.last - rows.first);
     most_inputs = std::max(most_inputs, met.last - met.first);
   }
@@ -110,44 +134,45 @@ BlockPlan::BlockPlan(const BlockWeight &weight, const SpmmKernels &kernels, int6
   loop_ = DepthwiseInUse().choose(weight.depthwise.Call(width, result_.width));
 }
 
-BlockPlan::Rows BlockPlan::ResultRows(int64_t strip) const {
+Range BlockPlan::ResultRows(int64_t strip) const {
   return {result_.height * strip / cut_.strips, result_.height * (strip + 1) / cut_.strips};
 }
 
-BlockPlan::Rows BlockPlan::MetRows(const Rows &result) const {
+Range BlockPlan::MetRows(const Range &result) const {
   const fw_window &w = weight_.depthwise.window;
   return {result.first * w.stride_h - w.pad_top,
           (result.last - 1) * w.stride_h - w.pad_top + int64_t{w.kernel_h - 1} * w.dilation_h + 1};
 }
 
-BlockPlan::Rows BlockPlan::Inside(const Rows &rows) const {
+Range BlockPlan::Inside(const Range &rows) const {
   const int64_t first = std::clamp<int64_t>(rows.first, 0, height_);
   return {first, std::clamp(rows.last, first, height_)};
 }
 
 ColumnTiles BlockPlan::ProjectTiles(int64_t strip) const {
-  const Rows rows = ResultRows(strip);
+  const Range rows = ResultRows(strip);
   return ColumnTiles((rows.last - rows.first) * result_.width, kernels_.lanes, cut_.project_vectors);
 }
 
-void BlockPlan::Expand(const float *x, const Rows &rows, int64_t first, int64_t last, float *expanded) const {
+void BlockPlan::Expand(const float *x, const Range &rows, int64_t first, int64_t last, float *expanded) const {
   const int64_t columns = (rows.last - rows.first) * width_;
   if (columns == 0) return;
   const ColumnTiles tiles(columns, kernels_.lanes, cut_.expand_vectors);
-  SpmmCall call{};
-  call.offsets = expand_offsets_.data();
-  call.first = first;
-  call.last = last;
-  call.y_ld = expanded_ld_;
+  Tiles run(kernels_, *weight_.expand, tiles);
+  run.call.offsets = expand_offsets_.data();
+  run.call.first = first;
+  run.call.last = last;
+  run.call.rows = RowsOf(weight_.expand->matrix.pattern, first, last);
+  run.call.y_ld = expanded_ld_;
   for (int64_t tile = 0; tile < tiles.count; ++tile) {
-    call.x = x + rows.first * width_ + tiles.FirstColumn(tile);
-    call.y = expanded + tiles.FirstColumn(tile);
-    RunSpmm(kernels_, *weight_.expand, tiles, tile, call);
+    run.call.x = x + rows.first * width_ + tiles.FirstColumn(tile);
+    run.call.y = expanded + tiles.FirstColumn(tile);
+    run.Run(tile);
   }
 }
 
 void BlockPlan::Make(const float *x, int64_t strip, int64_t group, float *expanded, float *made) const {
-  const Rows rows = ResultRows(strip), met = MetRows(rows), inside = Inside(met);
+  const Range rows = ResultRows(strip), met = MetRows(rows), inside = Inside(met);
   const int64_t channel = group * cut_.group, end = std::min(channel + cut_.group, weight_.depthwise.channels);
   DepthwiseCall call = weight_.depthwise.Call(width_, result_.width);
   if (weight_.expand) {
@@ -184,23 +209,25 @@ void BlockPlan::Make(const float *x, int64_t strip, int64_t group, float *expand
   loop_(call);
 }
 
-void BlockPlan::Project(const float *x, const float *made, int64_t strip, int64_t tile, int64_t first, int64_t last,
-                        float *y) const {
-  const ColumnTiles tiles = ProjectTiles(strip);
+void BlockPlan::Project(const float *x, const float *made, int64_t strip, Range tiles, Range rows, float *y) const {
+  const ColumnTiles cut = ProjectTiles(strip);
+  const TilePattern &pattern = weight_.project.matrix.pattern;
   const int64_t plane = result_.height * result_.width;
-  const int64_t column = tiles.FirstColumn(tile);
-  const int64_t place = first * weight_.project.matrix.pattern.block_rows * plane +
-                        ResultRows(strip).first * result_.width + column;
-  SpmmCall call{};
-  call.x = made + column;
-  call.offsets = project_offsets_.data();
-  call.first = first;
-  call.last = last;
-  call.y = y + place;
-  call.y_ld = plane;
-  call.residual = weight_.residual ? x + place : nullptr;
-  call.residual_ld = plane;
-  RunSpmm(kernels_, weight_.project, tiles, tile, call);
+  const int64_t begin = rows.first * pattern.block_rows * plane + ResultRows(strip).first * result_.width;
+  Tiles run(kernels_, weight_.project, cut);
+  run.call.offsets = project_offsets_.data();
+  run.call.first = rows.first;
+  run.call.last = rows.last;
+  run.call.rows = RowsOf(pattern, rows.first, rows.last);
+  run.call.y_ld = plane;
+  run.call.residual_ld = plane;
+  for (int64_t tile = tiles.first; tile < tiles.last; ++tile) {
+    const int64_t column = cut.FirstColumn(tile);
+    run.call.x = made + column;
+    run.call.y = y + begin + column;
+    run.call.residual = weight_.residual ? x + begin + column : nullptr;
+    run.Run(tile);
+  }
 }
 
 }  // namespace flyweight

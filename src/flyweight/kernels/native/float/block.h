@@ -34,6 +34,10 @@ struct BlockWeight {
 // Throws Error where the three don't fit together.
 BlockWeight MakeBlockWeight(const fw_block_spec &spec);
 
+struct Range {
+  int64_t first, last;  // without the last
+};
+
 // How the work is cut. The result is the same bit for bit with all of them.
 struct BlockCut {
   int64_t strips = 1;      // of rows of the result
@@ -58,19 +62,15 @@ class BlockPlan {
 
   // Depthwise results of one strip and one group of channels, into the strip's `made`.
   void Make(const float *x, int64_t strip, int64_t group, float *expanded, float *made) const;
-  // One tile of the strip's columns of y, of block rows [first, last), from what all groups have made.
-  void Project(const float *x, const float *made, int64_t strip, int64_t tile, int64_t first, int64_t last,
-               float *y) const;
+  // Tiles of the strip's columns of y, and of them block rows, from what all groups have made.
+  void Project(const float *x, const float *made, int64_t strip, Range tiles, Range rows, float *y) const;
 
  private:
-  struct Rows {
-    int64_t first, last;
-  };
-  Rows ResultRows(int64_t strip) const;
-  Rows MetRows(const Rows &result) const;  // by the depthwise kernel, some perhaps beyond the image
-  Rows Inside(const Rows &rows) const;
+  Range ResultRows(int64_t strip) const;
+  Range MetRows(const Range &result) const;  // by the depthwise kernel, some perhaps beyond the image
+  Range Inside(const Range &rows) const;
   ColumnTiles ProjectTiles(int64_t strip) const;
-  void Expand(const float *x, const Rows &rows, int64_t first, int64_t last, float *expanded) const;
+  void Expand(const float *x, const Range &rows, int64_t first, int64_t last, float *expanded) const;
 
   const BlockWeight &weight_;
   const SpmmKernels &kernels_;

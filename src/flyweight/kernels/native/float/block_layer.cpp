@@ -68,8 +68,7 @@ class BlockLayer final : public fw_layer {
   void RunStrip(const BlockPlan &plan, const float *x, int64_t strip, float *y) const {
     float *const made = Made(plan), *const expanded = Expanded(plan);
     for (int64_t group = 0; group < plan.groups(); ++group) plan.Make(x, strip, group, expanded, made);
-    for (int64_t tile = 0; tile < plan.tiles(strip); ++tile)
-      plan.Project(x, made, strip, tile, 0, weight_.project.matrix.pattern.tile_rows, y);
+    plan.Project(x, made, strip, {0, plan.tiles(strip)}, {0, weight_.project.matrix.pattern.tile_rows}, y);
   }
 
   // One strip by all threads: first its channels, then, when all of them are there, its columns.
@@ -82,7 +81,8 @@ class BlockLayer final : public fw_layer {
     const int64_t parts = static_cast<int64_t>(cuts.size()) - 1;
     ParallelFor(pool, tiles * parts, [&](int64_t task) {
       const size_t part = static_cast<size_t>(task % parts);
-      plan.Project(x, made, strip, task / parts, cuts[part], cuts[part + 1], y);
+      const int64_t tile = task / parts;
+      plan.Project(x, made, strip, {tile, tile + 1}, {cuts[part], cuts[part + 1]}, y);
     });
   }
 
