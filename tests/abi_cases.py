@@ -46,7 +46,7 @@ def bias_of(random, rows, has):
 
 @st.composite
 def windows(draw, most_kernel=5):
-    """(kernel_h, kernel_w, stride…, dilation…, top, left, bottom, right); half of them such as have loops of their own."""
+    """(kernel_h, kernel_w, stride…, dilation…, top, left, bottom, right); half of them with loops of their own."""
     if draw(st.booleans()):
         side, stride = draw(st.sampled_from([3, 5])), draw(st.integers(1, 2))
         return [side, side, stride, stride, 1, 1, *(draw(st.integers(0, 3)) for _ in range(4))]
