@@ -13,6 +13,7 @@ from flyweight.core.errors import ArtifactError, unknown_name
 from flyweight.core.footprint import COSTS
 from flyweight.core.task import Task
 from flyweight.deploy.export.onnx import export_onnx
+from flyweight.deploy.export.sparse.sparse import check_kernels
 from flyweight.deploy.runtimes.open import runtime_name
 from flyweight.measure.footprint import Depth, footprints
 
@@ -26,6 +27,8 @@ _DEPTHS: dict[str, Depth] = {
 class priced:
     """``priced(task, "latency_ms")(models)``: what each model's file costs in that field, timed in turns.
 
+    With ``kernels="auto"`` the files are those that run on the sparse kernels where that is faster.
+
     Raises :class:`UnknownNameError` for a field that is not measured, and :class:`ArtifactError` where a measurement
     gives nothing, with its reason.
     """
@@ -35,16 +38,18 @@ class priced:
     runtime: str = "onnxruntime"
     threads: int = 1
     seconds: float = 0.3
+    kernels: str = "none"
 
     def __post_init__(self) -> None:
         if self.field not in COSTS:
             raise unknown_name("measured field", self.field, COSTS)
+        check_kernels(self.kernels)
 
     def __call__(self, models: Sequence[nn.Module]) -> list[float]:
         with tempfile.TemporaryDirectory(prefix="flyweight-") as folder:
             paths = [Path(folder) / f"{index}.onnx" for index in range(len(models))]
             for model, path in zip(models, paths, strict=True):
-                export_onnx(model, self.task, path)
+                export_onnx(model, self.task, path, kernels=self.kernels)
             found = footprints(
                 paths,
                 runtime=runtime_name(self.runtime),

@@ -16,6 +16,8 @@ VERSION = 1
 def apply(proto: Any, net: Net, changes: Sequence[Change]) -> None:
     """Puts each of ``changes``, found in ``net``, in the place of its last node; constants that nobody reads any more
     go. ``proto`` is that of ``net``, or a copy."""
+    if not changes:
+        return
     graph = proto.graph
     nodes = list(graph.node)
     made = {net.places[id(change.nodes[-1])]: change.made for change in changes}
@@ -31,8 +33,7 @@ def apply(proto: Any, net: Net, changes: Sequence[Change]) -> None:
     for tensor in list(graph.initializer):
         if tensor.name not in read:
             graph.initializer.remove(tensor)
-    if changes:
-        declare(proto)
+    declare(proto)
 
 
 def declare(proto: Any) -> None:
