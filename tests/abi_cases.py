@@ -44,17 +44,21 @@ def bias_of(random, rows, has):
     return random.standard_normal(rows).astype(np.float32) if has else None
 
 
+PADDING = st.integers(0, 4) | st.integers(0, 20)
+"""Also more than a kernel reaches over: rows of the result that meet nothing of the image."""
+
+
 @st.composite
 def windows(draw, most_kernel=5):
     """(kernel_h, kernel_w, stride…, dilation…, top, left, bottom, right); half of them with loops of their own."""
     if draw(st.booleans()):
         side, stride = draw(st.sampled_from([3, 5])), draw(st.integers(1, 2))
-        return [side, side, stride, stride, 1, 1, *(draw(st.integers(0, 3)) for _ in range(4))]
+        return [side, side, stride, stride, 1, 1, *(draw(PADDING) for _ in range(4))]
     kernel = [draw(st.integers(1, most_kernel)) for _ in range(2)]
     return [
         *kernel,
         *(draw(st.integers(1, 3)) for _ in range(4)),
-        *(draw(st.integers(0, 4)) for _ in range(4)),
+        *(draw(PADDING) for _ in range(4)),
     ]
 
 

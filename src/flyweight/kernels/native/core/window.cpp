@@ -32,9 +32,10 @@ ImageSize WindowResult(const fw_window &window, int64_t height, int64_t width) {
   const int64_t padded_h = height + window.pad_top + window.pad_bottom;
   const int64_t padded_w = width + window.pad_left + window.pad_right;
   if (padded_h < span_h || padded_w < span_w)
-    Fail("an image of %lld x %lld, %lld x %lld with its padding, is smaller than the kernel's span of %lld x %lld. "
-         "Give a larger image or more padding.",
-         ll{height}, ll{width}, ll{padded_h}, ll{padded_w}, ll{span_h}, ll{span_w});
+    Fail(
+        "an image of %lld x %lld, %lld x %lld with its padding, is smaller than the kernel's span of %lld x %lld. "
+        "Give a larger image or more padding.",
+        ll{height}, ll{width}, ll{padded_h}, ll{padded_w}, ll{span_h}, ll{span_w});
   return {(padded_h - span_h) / window.stride_h + 1, (padded_w - span_w) / window.stride_w + 1};
 }
 

@@ -21,8 +21,10 @@ int32_t Offset(int64_t elements) {
 // written together don't fall into the same few places of the cache.
 int64_t ScratchLd(int64_t columns) { return (CeilDivide(columns, 16) | 1) * 16; }
 
-// Floats before and after expanded channels that the depthwise loop may read.
+// Floats before and after expanded channels that the depthwise loop may read, and the widest padding at which no more
+// are met: two vectors and a tap lie beyond the padding at most.
 constexpr int64_t kLoose = 64;
+constexpr int32_t kLoosePadding = 16;
 
 // Where the input of each kept block begins, rows of inputs being `ld` apart.
 std::vector<int32_t> Offsets(const TilePattern &pattern, int64_t ld) {
@@ -39,9 +41,11 @@ BlockMatrix MakeBlockMatrix(const fw_conv_spec &spec, const char *what) {
   const bool point = w.kernel_h == 1 && w.kernel_w == 1 && w.stride_h == 1 && w.stride_w == 1 && w.pad_top == 0 &&
                      w.pad_left == 0 && w.pad_bottom == 0 && w.pad_right == 0;
   if (!point || spec.weight.taps != 1)
-    Fail("%s is a convolution of %dx%d, stride %dx%d, with taps=%lld. A block takes 1x1 of stride 1 without padding; run "
-         "this one as a layer of its own.",
-         what, w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, ll{spec.weight.taps});
+    Fail(
+        "%s is a convolution of %dx%d, stride %dx%d, with taps=%lld. A block takes 1x1 of stride 1 without padding; "
+        "run "
+        "this one as a layer of its own.",
+        what, w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, ll{spec.weight.taps});
   CheckActivation(spec.activation);
   return {MakeSparseMatrix(spec.weight, spec.bias, what), spec.activation};
 }
@@ -86,9 +90,10 @@ int64_t RowsOf(const TilePattern &pattern, int64_t first, int64_t last) {
 
 BlockWeight MakeBlockWeight(const fw_block_spec &spec) {
   if (spec.depthwise == nullptr || spec.project == nullptr)
-    Fail("got NULL for %s. A block may leave out its expand alone.", spec.depthwise == nullptr ? "depthwise" : "project");
-  BlockWeight made{std::nullopt, MakeDepthwise(*spec.depthwise, "depthwise"),
-                   MakeBlockMatrix(*spec.project, "project"), spec.residual != 0};
+    Fail("got NULL for %s. A block may leave out its expand alone.",
+         spec.depthwise == nullptr ? "depthwise" : "project");
+  BlockWeight made{std::nullopt, MakeDepthwise(*spec.depthwise, "depthwise"), MakeBlockMatrix(*spec.project, "project"),
+                   spec.residual != 0};
   if (spec.expand != nullptr) made.expand = MakeBlockMatrix(*spec.expand, "expand");
   const int64_t channels = made.depthwise.channels;
   if (made.expand && made.expand->matrix.pattern.rows != channels)
@@ -113,8 +118,10 @@ BlockPlan::BlockPlan(const BlockWeight &weight, const SpmmKernels &kernels, int6
       groups_(CeilDivide(weight.depthwise.channels, cut.group)),
       zeros_(Zeros(width)) {
   if (weight.residual && (result_.height != height || result_.width != width))
-    Fail("the block adds x of %lld x %lld to a result of %lld x %lld. Give a window that keeps the size, or residual = 0.",
-         ll{height}, ll{width}, ll{result_.height}, ll{result_.width});
+    Fail(
+        "the block adds x of %lld x %lld to a result of %lld x %lld. Give a window that keeps the size, or residual = "
+        "0.",
+        ll{height}, ll{width}, ll{result_.height}, ll{result_.width});
   int64_t most_rows = 0, most_inputs = 0;
   for (int64_t strip = 0; strip < cut_.strips; ++strip) {
     const Range rows = ResultRows(strip), met = MetRows(rows);
@@ -145,8 +152,10 @@ Range BlockPlan::MetRows(const Range &result) const {
 }
 
 Range BlockPlan::Inside(const Range &rows) const {
-  const int64_t first = std::clamp<int64_t>(rows.first, 0, height_);
-  return {first, std::clamp(rows.last, first, height_)};
+  // Where all rows lie beyond the image, none at the end of them that is nearer to it.
+  if (rows.last <= 0) return {rows.last, rows.last};
+  if (rows.first >= height_) return {rows.first, rows.first};
+  return {std::max<int64_t>(rows.first, 0), std::min(rows.last, height_)};
 }
 
 ColumnTiles BlockPlan::ProjectTiles(int64_t strip) const {
@@ -178,7 +187,8 @@ void BlockPlan::Make(const float *x, int64_t strip, int64_t group, float *expand
   if (weight_.expand) {
     // Rows above and below the image are laid out too, as zeros: then the depthwise loop need not ask for each.
     expanded += kLoose;
-    call.loose = true;
+    const fw_window &w = weight_.depthwise.window;
+    call.loose = w.pad_left <= kLoosePadding && w.pad_right <= kLoosePadding;
     const int64_t block = weight_.expand->matrix.pattern.block_rows;
     const int64_t above = (inside.first - met.first) * width_, below = (met.last - inside.last) * width_;
     const int64_t columns = (inside.last - inside.first) * width_;

@@ -83,8 +83,8 @@ class BlockPlan {
   DepthwiseLoop loop_;
 };
 
-// Cuts worth a trial, the default first: in strips and groups of several sizes, each with the default tiles. One image is
-// to be shared by `threads`.
+// Cuts worth a trial, the default first: in strips and groups of several sizes, each with the default tiles. One image
+// is to be shared by `threads`.
 std::vector<BlockCut> BlockCuts(const BlockWeight &weight, const SpmmKernels &kernels, int64_t height, int64_t width,
                                 int64_t threads);
 // Vectors worth a trial in the tiles of a part, the default first.

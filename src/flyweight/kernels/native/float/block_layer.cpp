@@ -1,4 +1,5 @@
-// fw_block: runs a fused block on images, in one go on each thread where there are enough strips of rows, else in phases.
+// fw_block: runs a fused block on images, in one go on each thread where there are enough strips of rows, else in
+// phases.
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -86,8 +87,7 @@ class BlockLayer final : public fw_layer {
     });
   }
 
-  std::shared_ptr<const BlockPlan> MakePlan(int64_t height, int64_t width, int64_t sharing,
-                                            const float *x) const {
+  std::shared_ptr<const BlockPlan> MakePlan(int64_t height, int64_t width, int64_t sharing, const float *x) const {
     const std::vector<BlockCut> cuts = BlockCuts(weight_, kernels_, height, width, sharing);
     const ImageSize result = WindowResult(weight_.depthwise.window, height, width);
     AlignedArray<float> y;
@@ -95,8 +95,7 @@ class BlockLayer final : public fw_layer {
       std::vector<Tile> tiles;  // the store keeps small numbers
       for (const int number : numbers) tiles.push_back({number, false});
       const Tile best = ChooseTile(Key(height, width, sharing) + what, tiles, [&](const Tile &tile) {
-        if (y == nullptr)
-          y = MakeAligned<float>(static_cast<size_t>(weight_.rows() * result.height * result.width));
+        if (y == nullptr) y = MakeAligned<float>(static_cast<size_t>(weight_.rows() * result.height * result.width));
         const size_t i = static_cast<size_t>(std::find(tiles.begin(), tiles.end(), tile) - tiles.begin());
         const BlockPlan plan(weight_, kernels_, height, width, from[i]);
         for (int64_t strip = 0; strip < plan.strips(); ++strip) RunStrip(plan, x, strip, y.get());

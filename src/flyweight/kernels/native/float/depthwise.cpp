@@ -98,8 +98,7 @@ DepthwiseWeight MakeDepthwise(const fw_depthwise_spec &spec, const char *what) {
   DepthwiseWeight made{spec.channels, spec.window, MakeAligned<float>(static_cast<size_t>(count)), Zeros(spec.channels),
                        spec.activation};
   std::memcpy(made.weight.get(), spec.weight, static_cast<size_t>(count) * sizeof(float));
-  if (spec.bias != nullptr)
-    std::memcpy(made.bias.get(), spec.bias, static_cast<size_t>(spec.channels) * sizeof(float));
+  if (spec.bias != nullptr) std::memcpy(made.bias.get(), spec.bias, static_cast<size_t>(spec.channels) * sizeof(float));
   return made;
 }
 

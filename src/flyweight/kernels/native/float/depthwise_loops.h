@@ -13,14 +13,14 @@ namespace flyweight {
 // results agree bit for bit.
 struct DepthwiseCall {
   int64_t channels;
-  const float *x;        // of the first plane, the row number x_first
-  int64_t x_plane;       // elements from a plane to the next
+  const float *x;           // of the first plane, the row number x_first
+  int64_t x_plane;          // elements from a plane to the next
   int64_t x_first, x_last;  // rows that are there; those between them and the plane's own are taken for zeros
-  int64_t width;         // elements in a row, and from a row to the next
-  const float *zeros;    // `width` of them
-  const float *weight;   // (channels, kernel_h, kernel_w)
-  const float *bias;     // (channels)
-  float *y;              // of the first plane, the row number `first`
+  int64_t width;            // elements in a row, and from a row to the next
+  const float *zeros;       // `width` of them
+  const float *weight;      // (channels, kernel_h, kernel_w)
+  const float *bias;        // (channels)
+  float *y;                 // of the first plane, the row number `first`
   int64_t y_plane, y_ld;
   int64_t first, last, out_width;
   int32_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;

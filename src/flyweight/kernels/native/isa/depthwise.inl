@@ -33,8 +33,8 @@ struct DepthwiseColumns {
 // Rounded up.
 constexpr int64_t CeilDivide(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : a / b; }
 
-// Three taps at a stride of two: loaded from the second one on, even places are that tap's and odd ones the third's; the
-// first's are those of the third moved by one lane.
+// Three taps at a stride of two: loaded from the second one on, even places are that tap's and odd ones the third's;
+// the first's are those of the third moved by one lane.
 constexpr bool IsShifted(int kernel, int stride) { return kernel == 3 && stride == 2; }
 
 // Where the loads of a vector of results begin, from its first tap on, and how many there are.
@@ -121,8 +121,8 @@ struct DepthwiseValues {
 };
 
 template <int kKernel, int kStride, int kRows, bool kEdge, bool kLoose, class Rows>
-FW_INLINE void DepthwiseTile(Rows rows, const DepthwiseEdge<kKernel> *edge, const DepthwiseValues<kKernel> &values, float *y,
-                             int64_t y_ld) {
+FW_INLINE void DepthwiseTile(Rows rows, const DepthwiseEdge<kKernel> *edge, const DepthwiseValues<kKernel> &values,
+                             float *y, int64_t y_ld) {
   V sum[kRows];
   FW_UNROLL
   for (int k = 0; k < kRows; ++k) sum[k] = values.bias;
@@ -167,8 +167,8 @@ FW_INLINE void SetValues(const DepthwiseCall &call, int64_t channel, DepthwiseVa
 // `runs` times kRows rows of one plane, from `row` on; all rows of x that they meet are there. Not inlined, for in the
 // loop over channels the compiler would keep, and spill, an address for each number that a channel has.
 template <int kKernel, int kStride, int kRows, bool kLoose>
-static __attribute__((noinline)) void DepthwiseInside(const DepthwiseCall &call, const DepthwiseColumns<kKernel> &plan, int64_t channel, int64_t row,
-                            int64_t runs) {
+static __attribute__((noinline)) void DepthwiseInside(const DepthwiseCall &call, const DepthwiseColumns<kKernel> &plan,
+                                                      int64_t channel, int64_t row, int64_t runs) {
   DepthwiseValues<kKernel> values;
   SetValues(call, channel, &values);
   const int64_t ld = call.width, y_ld = call.y_ld, inner = plan.inner, inner_end = plan.inner_end;
@@ -177,18 +177,19 @@ static __attribute__((noinline)) void DepthwiseInside(const DepthwiseCall &call,
   float *y = call.y + channel * call.y_plane + (row - call.first) * y_ld;
   for (; runs > 0; --runs, x += kRows * kStride * ld, y += kRows * y_ld) {
     for (int64_t column = inner; column < inner_end; column += Vec::kLanes)
-      DepthwiseTile<kKernel, kStride, kRows, false, kLoose>(EvenRows{x + column * kStride, ld}, nullptr, values, y + column, y_ld);
+      DepthwiseTile<kKernel, kStride, kRows, false, kLoose>(EvenRows{x + column * kStride, ld}, nullptr, values,
+                                                            y + column, y_ld);
     for (const DepthwiseEdge<kKernel> *edge = plan.edge; edge < plan.edge + edges; ++edge)
       DepthwiseTile<kKernel, kStride, kRows, true, kLoose>(EvenRows{x + edge->column * kStride, ld}, edge, values,
-                                                   y + edge->column, y_ld);
+                                                           y + edge->column, y_ld);
     if (!IsClamp(call.activation)) ActivateRows(y, y_ld, kRows, call.out_width, call.activation);
   }
 }
 
 // kRows rows of one plane, some of which meet rows of x that are not there.
 template <int kKernel, int kStride, int kRows>
-static __attribute__((noinline)) void DepthwiseAcross(const DepthwiseCall &call, const DepthwiseColumns<kKernel> &plan, int64_t channel,
-                            int64_t row) {
+static __attribute__((noinline)) void DepthwiseAcross(const DepthwiseCall &call, const DepthwiseColumns<kKernel> &plan,
+                                                      int64_t channel, int64_t row) {
   constexpr int kInputs = (kRows - 1) * kStride + kKernel;
   DepthwiseValues<kKernel> values;
   SetValues(call, channel, &values);
@@ -200,10 +201,11 @@ static __attribute__((noinline)) void DepthwiseAcross(const DepthwiseCall &call,
   }
   float *const y = call.y + channel * call.y_plane + (row - call.first) * call.y_ld;
   for (int64_t column = plan.inner; column < plan.inner_end; column += Vec::kLanes)
-    DepthwiseTile<kKernel, kStride, kRows, false, false>(AnyRows{rows, column * kStride}, nullptr, values, y + column, call.y_ld);
+    DepthwiseTile<kKernel, kStride, kRows, false, false>(AnyRows{rows, column * kStride}, nullptr, values, y + column,
+                                                         call.y_ld);
   for (const DepthwiseEdge<kKernel> *edge = plan.edge; edge < plan.edge + plan.edges; ++edge)
-    DepthwiseTile<kKernel, kStride, kRows, true, false>(AnyRows{rows, edge->column * kStride}, edge, values, y + edge->column,
-                                                 call.y_ld);
+    DepthwiseTile<kKernel, kStride, kRows, true, false>(AnyRows{rows, edge->column * kStride}, edge, values,
+                                                        y + edge->column, call.y_ld);
   if (!IsClamp(call.activation)) ActivateRows(y, call.y_ld, kRows, call.out_width, call.activation);
 }
 
