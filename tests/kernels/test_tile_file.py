@@ -105,9 +105,7 @@ def test_a_file_that_cannot_be_written_is_no_error_of_a_run(tmp_path):
 def test_naming_a_file_that_cannot_be_written_is_told(tmp_path):
     library = load()
     place = tmp_path / "no such directory" / "tiles"
-    with pytest.raises(
-        KernelsError, match=r"fw_tiles_file: can't write \".*\". Name a file in a directory"
-    ):
+    with pytest.raises(KernelsError, match=r"fw_tiles_file: can't write \".*\". Name a file in a directory"):
         check(library.fw_tiles_file(str(place).encode()), "fw_tiles_file")
     good = tmp_path / "tiles"
     check(library.fw_tiles_file(str(good).encode()), "fw_tiles_file")
