@@ -51,7 +51,8 @@ class Pool {
     task_ = task;
     argument_ = argument;
     tasks_ = tasks;
-    next_.store(0, std::memory_order_relaxed);
+    threads_ = threads;
+    for (int i = 0; i < threads; ++i) shares_[i].next.store(tasks * i / threads, std::memory_order_relaxed);
     helpers_.store(threads - 1, std::memory_order_relaxed);
     open_.store(true);
     generation_.fetch_add(1);
@@ -61,7 +62,7 @@ class Pool {
       }
       wake_.notify_all();
     }
-    TakeTasks();
+    TakeTasks(0);
     // A worker counts itself in before it looks at open_, and here open_ falls before the count is read: so either it
     // sees that nothing is left, or it is waited for. One that still sleeps is not.
     open_.store(false);
@@ -74,8 +75,18 @@ class Pool {
   }
 
  private:
-  void TakeTasks() {
-    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) task_(argument_, i);
+  // A run of neighbouring tasks for each thread: what they write lies together, and from call to call in the cache of
+  // the same processor. Who has done his own takes of the others'.
+  struct alignas(128) Share {
+    std::atomic<int64_t> next{0};
+  };
+
+  void TakeTasks(int own) {
+    for (int step = 0; step < threads_; ++step) {
+      const int share = (own + step) % threads_;
+      const int64_t end = tasks_ * (share + 1) / threads_;
+      for (int64_t i; (i = shares_[share].next.fetch_add(1, std::memory_order_relaxed)) < end;) task_(argument_, i);
+    }
   }
 
   void Work() {
@@ -91,7 +102,10 @@ class Pool {
       seen = generation_.load();
       active_.fetch_add(1);
       // More workers may be there than this call may use: fw_set_threads lowers the number without ending any.
-      if (open_.load() && helpers_.fetch_sub(1) > 0) TakeTasks();
+      if (open_.load()) {
+        const int share = helpers_.fetch_sub(1);
+        if (share > 0) TakeTasks(share);
+      }
       active_.fetch_sub(1);
     }
   }
@@ -103,8 +117,9 @@ class Pool {
   std::atomic<int> sleeping_{0}, active_{0}, helpers_{0};
   std::atomic<bool> open_{false};
   std::atomic<uint64_t> generation_{0};
-  std::atomic<int64_t> next_{0};
+  Share shares_[kMostThreads];
   int64_t tasks_ = 0;
+  int threads_ = 1;
   void (*task_)(void *, int64_t) = nullptr;
   void *argument_ = nullptr;
 };

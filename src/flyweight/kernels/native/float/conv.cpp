@@ -122,50 +122,19 @@ class Conv final : public fw_layer {
     const ColumnTiles &tiles = product.tiles();
     const int64_t measured = MeasuredColumns(matrix_, kernels_, tiles.columns);
     for (int64_t tile = 0; tile < tiles.count && tiles.FirstColumn(tile) < measured; ++tile)
-      product.Run(x, nullptr, y, tile, 0, matrix_.pattern.tile_rows, nullptr);
+      product.Run(x, nullptr, y, tile, 0, matrix_.pattern.tile_rows);
   }
 
   void RunItem(const fw_pool *pool, const ConvPlan &plan, const float *x, const float *residual, float *y) const {
     const ImagePlan &image = plan.image;
     const auto run = [&](const fw_pool *with, int64_t band) {
       const int64_t begin = band * image.band_rows() * image.out_width();
-      RunBand(with, plan.ProductOf(band), Prepared(with, image, band, x),
-              residual == nullptr ? nullptr : residual + begin, y + begin);
+      plan.ProductOf(band).RunAll(with, Prepared(with, image, band, x),
+                                  residual == nullptr ? nullptr : residual + begin, y + begin);
     };
     const bool shared = image.bands() >= 2 * Threads(pool);
     if (shared) ParallelFor(pool, image.bands(), [&](int64_t band) { run(&kAlone, band); });
     for (int64_t band = 0; band < image.bands() && !shared; ++band) run(pool, band);
-  }
-
-  void RunBand(const fw_pool *pool, const ImageProduct &product, const float *x, const float *residual,
-               float *y) const {
-    const TilePattern &pattern = matrix_.pattern;
-    const int64_t tiles = product.tiles().count;
-    const int threads = Threads(pool);
-    if (threads == 1 || tiles >= 4 * threads) {
-      ParallelFor(pool, tiles, [&](int64_t tile) { product.Run(x, residual, y, tile, 0, pattern.tile_rows, nullptr); });
-      return;
-    }
-    // Too few tiles to share out evenly: the rows are cut too, and what tiles pack is packed before, once.
-    const std::vector<int64_t> cuts = CutBlockRows(pattern, (4 * threads + tiles - 1) / tiles);
-    const int64_t parts = static_cast<int64_t>(cuts.size()) - 1;
-    float *panels = nullptr;
-    if (product.packs()) {
-      panels = ThreadScratch<float>(Scratch::kPanel, static_cast<size_t>(product.PanelSize() * tiles));
-      const int64_t depth = pattern.tile_columns;
-      const int64_t pieces = std::min<int64_t>(depth, 2 * threads);
-      ParallelFor(pool, tiles * pieces, [&](int64_t task) {
-        const int64_t tile = task / pieces, piece = task % pieces;
-        product.Pack(x, tile, depth * piece / pieces, depth * (piece + 1) / pieces,
-                     panels + tile * product.PanelSize());
-      });
-    }
-    ParallelFor(pool, tiles * parts, [&](int64_t task) {
-      const int64_t tile = task / parts;
-      const size_t part = static_cast<size_t>(task % parts);
-      product.Run(x, residual, y, tile, cuts[part], cuts[part + 1],
-                  panels == nullptr ? nullptr : panels + tile * product.PanelSize());
-    });
   }
 
   const SpmmKernels &kernels_;

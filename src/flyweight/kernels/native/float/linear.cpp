@@ -60,36 +60,12 @@ class Linear final : public fw_layer {
     }
     Product(std::max(pattern.rows, pattern.inputs), tokens, "the tokens");
     const std::shared_ptr<const LinearPlan> plan = plans_.Get(tokens, [&] { return MakePlan(tokens, x); });
-    const int threads = Threads(pool);
-    if (threads == 1) {
-      for (int64_t tile = 0; tile < plan->tiles.count; ++tile)
-        RunTile(*plan, x, residual, y, tile, 0, pattern.tile_rows, nullptr);
-      return;
-    }
-    // Rows are cut too where there are few tiles; a tile's tokens are then turned before, once.
-    const std::vector<int64_t> cuts = CutBlockRows(pattern, std::max<int64_t>(1, 4 * threads / plan->tiles.count));
-    const int64_t parts = static_cast<int64_t>(cuts.size()) - 1, panel_size = PanelSize(*plan);
-    float *panels = nullptr;
-    if (parts > 1) {
-      panels = ThreadScratch<float>(Scratch::kPanel, static_cast<size_t>(panel_size * plan->tiles.count));
-      constexpr int64_t kPiece = 64;  // inputs
-      const int64_t pieces = (pattern.inputs + kPiece - 1) / kPiece;
-      ParallelFor(pool, plan->tiles.count * pieces, [&](int64_t task) {
-        const int64_t tile = task / pieces, first = task % pieces * kPiece;
-        Pack(*plan, x, tile, first, std::min(first + kPiece, pattern.inputs), panels + tile * panel_size);
-      });
-    }
-    ParallelFor(pool, plan->tiles.count * parts, [&](int64_t task) {
-      const int64_t tile = task / parts;
-      const size_t part = static_cast<size_t>(task % parts);
-      RunTile(*plan, x, residual, y, tile, cuts[part], cuts[part + 1],
-              panels == nullptr ? nullptr : panels + tile * panel_size);
+    ShareOut(pool, pattern, plan->tiles.count, false, [&](int64_t tile, int64_t first, int64_t last) {
+      RunTile(*plan, x, residual, y, tile, first, last);
     });
   }
 
  private:
-  int64_t PanelSize(const LinearPlan &plan) const { return matrix_.pattern.inputs * plan.tiles.WidestColumns(); }
-
   std::shared_ptr<const LinearPlan> MakePlan(int64_t tokens, const float *x) const {
     const TilePattern &pattern = matrix_.pattern;
     const auto make = [&](const Tile &tile) {
@@ -119,29 +95,20 @@ class Linear final : public fw_layer {
             static_cast<size_t>(pattern.rows * std::min(tokens, measured + kMaxVectors * int64_t{kernels_.lanes})));
       const LinearPlan plan = make(tile);
       for (int64_t i = 0; i < plan.tiles.count && plan.tiles.FirstColumn(i) < measured; ++i)
-        RunTile(plan, x, nullptr, result.get(), i, 0, pattern.tile_rows, nullptr);
+        RunTile(plan, x, nullptr, result.get(), i, 0, pattern.tile_rows);
     });
     return std::make_shared<const LinearPlan>(make(best));
   }
 
-  void Pack(const LinearPlan &plan, const float *x, int64_t tile, int64_t first, int64_t last, float *panel) const {
-    const int64_t inputs = matrix_.pattern.inputs, width = plan.tiles.WidestColumns();
-    kernels_.pack_tokens(x + plan.tiles.FirstColumn(tile) * inputs + first, inputs, last - first,
-                         plan.tiles.ColumnsOf(tile), panel + first * width, width);
-  }
-
-  // The tokens of one tile through block rows [first, last), from its panel or, without one, from x.
+  // The tokens of one tile through block rows [first, last).
   void RunTile(const LinearPlan &plan, const float *x, const float *residual, float *y, int64_t tile, int64_t first,
-               int64_t last, const float *panel) const {
+               int64_t last) const {
     const TilePattern &pattern = matrix_.pattern;
-    if (panel == nullptr) {
-      float *const own = ThreadScratch<float>(Scratch::kPanel, static_cast<size_t>(PanelSize(plan)));
-      Pack(plan, x, tile, 0, pattern.inputs, own);
-      panel = own;
-    }
     const int64_t width = plan.tiles.WidestColumns();
     const int64_t token = plan.tiles.FirstColumn(tile), tokens = plan.tiles.ColumnsOf(tile);
     const int vectors = plan.tiles.VectorsOf(tile);
+    float *const panel = ThreadScratch<float>(Scratch::kPanel, static_cast<size_t>(pattern.inputs * width));
+    kernels_.pack_tokens(x + token * pattern.inputs, pattern.inputs, pattern.inputs, tokens, panel, width);
     const SpmmKernel spmm = kernels_.spmm(pattern.block_rows, vectors, true);
     float *const turned = ThreadScratch<float>(Scratch::kTile, static_cast<size_t>(kTurnedRows * width));
     SpmmCall call;

@@ -51,26 +51,31 @@ ImageProduct::ImageProduct(const SparseMatrix &matrix, const SpmmKernels &kernel
   }
 }
 
-int64_t ImageProduct::PanelSize() const { return matrix_.pattern.tile_columns * tiles_.WidestColumns(); }
-
-void ImageProduct::Pack(const float *x, int64_t tile, int64_t first, int64_t last, float *panel) const {
+void ImageProduct::Pack(const float *x, int64_t tile, float *panel) const {
   const int64_t inputs = matrix_.pattern.inputs, width = tiles_.WidestColumns();
   const int64_t begin = tiles_.FirstColumn(tile), columns = tiles_.ColumnsOf(tile);
-  while (first < last) {
-    const int64_t tap = first / inputs, input = first % inputs;
-    const int64_t count = std::min(last - first, inputs - input);
-    const float *const from = x + inputs_.taps[static_cast<size_t>(tap)] + input * inputs_.channel_ld + begin;
-    kernels_.pack_rows(from, inputs_.channel_ld, count, columns, panel + first * width, width);
-    first += count;
+  for (const int64_t tap : inputs_.taps) {
+    kernels_.pack_rows(x + tap + begin, inputs_.channel_ld, inputs, columns, panel, width);
+    panel += inputs * width;
   }
 }
 
-void ImageProduct::Run(const float *x, const float *residual, float *y, int64_t tile, int64_t first, int64_t last,
-                       const float *panel) const {
+void ImageProduct::RunAll(const fw_pool *pool, const float *x, const float *residual, float *y) const {
+  // Where rows are no multiple of a cache line, two tiles meet amid one, in every row.
+  constexpr int64_t kLine = 16, kPackedARow = 1024;
+  const int64_t packed = pack_ ? PanelSize() * tiles_.count * Threads(pool) : 0;
+  const bool rows = y_ld_ % kLine != 0 && packed <= kPackedARow * matrix_.pattern.rows;
+  ShareOut(pool, matrix_.pattern, tiles_.count, rows,
+           [&](int64_t tile, int64_t first, int64_t last) { Run(x, residual, y, tile, first, last); });
+}
+
+void ImageProduct::Run(const float *x, const float *residual, float *y, int64_t tile, int64_t first,
+                       int64_t last) const {
   const TilePattern &pattern = matrix_.pattern;
-  if (pack_ && panel == nullptr) {
+  const float *panel = nullptr;
+  if (pack_) {
     float *const own = ThreadScratch<float>(Scratch::kPanel, static_cast<size_t>(PanelSize()));
-    Pack(x, tile, 0, pattern.tile_columns, own);
+    Pack(x, tile, own);
     panel = own;
   }
   const int64_t begin = tiles_.FirstColumn(tile);

@@ -3,10 +3,12 @@
 #define FLYWEIGHT_FLOAT_PRODUCT_H
 
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <vector>
 
 #include "core/kernels.h"
+#include "core/pool.h"
 #include "core/sparse_matrix.h"
 #include "core/tiles.h"
 #include "float/columns.h"
@@ -29,17 +31,15 @@ class ImageProduct {
                int64_t columns, int64_t y_ld, Tile tile);
 
   const ColumnTiles &tiles() const { return tiles_; }
-  bool packs() const { return pack_; }
-  // Floats of one tile's panel.
-  int64_t PanelSize() const;
-  // Rows [first, last) of the panel of a tile.
-  void Pack(const float *x, int64_t tile, int64_t first, int64_t last, float *panel) const;
-  // One tile of block rows [first, last). `panel` is the tile's, packed, or NULL: then it is packed here, if it has to
-  // be.
-  void Run(const float *x, const float *residual, float *y, int64_t tile, int64_t first, int64_t last,
-           const float *panel) const;
+  // One tile of block rows [first, last).
+  void Run(const float *x, const float *residual, float *y, int64_t tile, int64_t first, int64_t last) const;
+  // All of them, shared out.
+  void RunAll(const fw_pool *pool, const float *x, const float *residual, float *y) const;
 
  private:
+  int64_t PanelSize() const { return matrix_.pattern.tile_columns * tiles_.WidestColumns(); }  // floats of a tile's
+  void Pack(const float *x, int64_t tile, float *panel) const;
+
   const SparseMatrix &matrix_;
   const SpmmKernels &kernels_;
   int32_t activation_;
@@ -58,6 +58,24 @@ int64_t MeasuredColumns(const SparseMatrix &matrix, const SpmmKernels &kernels, 
 
 // Block rows cut into `count` runs of about as many kept blocks each: run i is [cuts[i], cuts[i + 1]).
 std::vector<int64_t> CutBlockRows(const TilePattern &pattern, int64_t count);
+
+// Shares run(tile, first, last), tiles of block rows [first, last), out evenly: whole tiles where their number allows it
+// or, for one thread's results not to lie amid another's, `rows`. What a tile packs its thread packs for itself, even if
+// another does so too, for to fetch a cache line that another processor has just written takes longer than to pack it.
+template <class Run>
+void ShareOut(const fw_pool *pool, const TilePattern &pattern, int64_t tiles, bool rows, const Run &run) {
+  const int64_t threads = Threads(pool);
+  if (threads == 1) {
+    for (int64_t tile = 0; tile < tiles; ++tile) run(tile, 0, pattern.tile_rows);
+    return;
+  }
+  const int64_t even = tiles >= 4 * threads ? 1 : threads / std::gcd(tiles, threads);
+  const std::vector<int64_t> cuts = CutBlockRows(pattern, rows ? threads : even);
+  ParallelFor(pool, tiles * (static_cast<int64_t>(cuts.size()) - 1), [&](int64_t task) {
+    const size_t part = static_cast<size_t>(task / tiles);
+    run(task % tiles, cuts[part], cuts[part + 1]);
+  });
+}
 
 }  // namespace flyweight
 
