@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -93,6 +94,16 @@ def test_nothing_is_touched_out_of_bounds(sanitized: Path, path: str, vnni: str)
     said = passes([program, "1", "30"], FLYWEIGHT_TUNE="0", **chosen)
     assert said.startswith(path) and said.endswith("30 cases of every layer, 0 failures\n")
     passes([program, "1000", "3"], FLYWEIGHT_TUNE="1", **chosen)
+
+
+def test_every_function_is_checked() -> None:
+    """What makes or runs something is in both programs: over sizes, and refused."""
+    header = (CHECKS.parent / "include" / "flyweight_kernels.h").read_text()
+    functions = set(re.findall(r"FW_EXPORT int (fw_\w+(?:_create|_run|pack4|_output_size))\(", header))
+    assert len(functions) >= 15
+    for program in ("check_sizes.cpp", "check_refusals.cpp"):
+        text = (CHECKS / program).read_text()
+        assert not [name for name in functions if not re.search(rf"\b{name}\b", text)], program
 
 
 def test_what_contradicts_itself_is_refused(sanitized: Path) -> None:
