@@ -60,7 +60,7 @@ int64_t MeasuredColumns(const SparseMatrix &matrix, const SpmmKernels &kernels, 
 std::vector<int64_t> CutBlockRows(const TilePattern &pattern, int64_t count);
 
 // Shares run(tile, first, last), tiles of block rows [first, last), out evenly: whole tiles where their number allows
-// it or, for one thread's results not to lie amid another's, `rows`. What a tile packs its thread packs for itself, even
+// it or, for one thread's results not to lie amid another's, `rows`. What a tile packs its thread packs itself, even
 // if another does so too: to fetch a cache line that another processor has just written takes longer than to pack it.
 template <class Run>
 void ShareOut(const fw_pool *pool, const TilePattern &pattern, int64_t tiles, bool rows, const Run &run) {
