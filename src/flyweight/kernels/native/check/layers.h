@@ -65,7 +65,7 @@ inline fw_window AnyWindow(Random &random, int longest) {
   window.stride_w = random.Chance(70) ? window.stride_h : from(1, 3);
   window.dilation_h = random.Chance(80) ? 1 : from(1, 3);
   window.dilation_w = random.Chance(80) ? window.dilation_h : from(1, 3);
-  const int most = random.Chance(90) ? 3 : 140;  // or farther than any kernel and any vector reaches
+  const int most = random.Chance(95) ? 3 : 40;  // or farther than any kernel and any vector reaches
   window.pad_top = random.Chance(50) ? window.kernel_h / 2 : from(0, most);
   window.pad_left = random.Chance(50) ? window.kernel_w / 2 : from(0, most);
   window.pad_bottom = random.Chance(70) ? window.pad_top : from(0, most);
