@@ -24,6 +24,8 @@ void Inner(int64_t before, int64_t size, int64_t stride, int64_t count, int64_t 
   end = std::min(std::max(begin, size + before > 0 ? CeilDivide(size + before, stride) : 0), count);
 }
 
+}  // namespace
+
 void MakeLanes(Geometry &geometry, int64_t pitch, int32_t vector) {
   geometry.lanes.resize(static_cast<size_t>(geometry.vectors));
   for (int64_t v = 0; v < geometry.vectors; ++v) {
@@ -37,8 +39,6 @@ void MakeLanes(Geometry &geometry, int64_t pitch, int32_t vector) {
     }
   }
 }
-
-}  // namespace
 
 int64_t CheckWindow(const fw_window &window) {
   const auto check = [](const char *name, int64_t value, int64_t least, int64_t most = kLongest / 16) {

@@ -40,6 +40,8 @@ struct Wish {
   int64_t first = 0;       // of the result, `rows` rows from this one on; all of them where rows is 0
   int64_t rows = 0;
 };
+// Which positions of its vectors are pixels, where rows of the result are `pitch` positions apart.
+void MakeLanes(Geometry &geometry, int64_t pitch, int32_t vector);
 Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, const Wish &wish);
 
 }  // namespace flyweight::int8

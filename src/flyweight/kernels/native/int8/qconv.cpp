@@ -8,6 +8,7 @@
 #include "core/pool.h"
 #include "core/sparse_matrix.h"
 #include "int8/geometry.h"
+#include "int8/packed.h"
 #include "int8/requantize.h"
 
 namespace flyweight::int8 {
@@ -41,6 +42,7 @@ class QConv final : public fw_layer {
                  uint8_t *y) const override;
 
  private:
+  std::vector<int8_t> Pack(const int8_t *values, int64_t inputs);
   Plan MakePlan(int64_t height, int64_t width) const;
   void MakeRuns(Plan &plan) const;
   void RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, uint8_t *y) const;
@@ -50,6 +52,7 @@ class QConv final : public fw_layer {
   Clamp clamp_{};
   uint8_t x_zero_;
   int64_t rows_, groups_, input_groups_;
+  Packing packing_;                // of an image of few channels
   std::vector<uint32_t> starts_;   // (groups + 1)
   std::vector<int32_t> columns_;   // (blocks): tap * input groups + input group
   AlignedArray<int8_t> values_;
@@ -79,11 +82,18 @@ QConv::QConv(const fw_qconv_spec &spec)
          pattern.columns.size());
   columns_ = std::move(pattern.columns);
   starts_.assign(pattern.starts.begin(), pattern.starts.end());
+  packing_ = Packing(window_, pattern.inputs);
+  const int8_t *values = static_cast<const int8_t *>(weight.values);
+  std::vector<int8_t> packed;
+  if (packing_.gains()) {
+    packed = Pack(values, pattern.inputs);
+    values = packed.data();
+    pattern.inputs = 4;
+  }
 
   const int64_t block = table_.wide ? 32 : 16;
   values_ = MakeAligned<int8_t>(columns_.size() * static_cast<size_t>(block));
   std::vector<int64_t> sums(static_cast<size_t>(groups_) * 4, 0);
-  const int8_t *values = static_cast<const int8_t *>(weight.values);
   for (int64_t group = 0; group < groups_; ++group) {
     for (uint32_t at = starts_[group]; at < starts_[group + 1]; ++at) {
       const int64_t input = columns_[at] % input_groups_ * 4;
@@ -102,8 +112,40 @@ QConv::QConv(const fw_qconv_spec &spec)
   clamp_ = MakeClamp(spec.y_zero, spec.y_low, spec.y_high, scale_.get(), rows_);
 }
 
+// The tiles, each of one place of the kernel, as tiles of packed lanes: those that hold a number.
+std::vector<int8_t> QConv::Pack(const int8_t *values, int64_t inputs) {
+  const int64_t places = int64_t{window_.kernel_h} * window_.kernel_w;
+  std::vector<int8_t> packed, row(static_cast<size_t>(16 * places));
+  std::vector<uint32_t> starts(1, 0);
+  std::vector<int32_t> columns;
+  for (int64_t group = 0; group < groups_; ++group) {
+    std::fill(row.begin(), row.end(), int8_t{0});
+    for (uint32_t at = starts_[group]; at < starts_[group + 1]; ++at) {
+      for (int64_t i = 0; i < 16; ++i) {
+        if (i % 4 < inputs) row[static_cast<size_t>(i / 4 * 4 * places + 4 * columns_[at] + i % 4)] = values[16 * int64_t{at} + i];
+      }
+    }
+    for (int64_t column = 0; column < packing_.columns(); ++column) {
+      int8_t tile[16];
+      for (int64_t i = 0; i < 16; ++i) {
+        const int64_t weight = packing_.Weight(column, i % 4);
+        tile[i] = weight < 0 ? int8_t{0} : row[static_cast<size_t>(i / 4 * 4 * places + weight)];
+      }
+      if (std::all_of(tile, tile + 16, [](int8_t value) { return value == 0; })) continue;
+      columns.push_back(static_cast<int32_t>(column));
+      packed.insert(packed.end(), tile, tile + 16);
+    }
+    starts.push_back(static_cast<uint32_t>(columns.size()));
+  }
+  starts_ = std::move(starts);
+  columns_ = std::move(columns);
+  return packed;
+}
+
 Plan QConv::MakePlan(int64_t height, int64_t width) const {
-  Plan plan{MakeGeometry(window_, height, width, {table_.lanes, false, true}), {}, {}};
+  Plan plan{packing_.gains() ? packing_.Plan(height, width, table_.lanes)
+                             : MakeGeometry(window_, height, width, {table_.lanes, false, true}),
+            {}, {}};
   // Lanes to the last group's last tap have to be counted in 32 bits.
   if (Product(plan.geometry.plane, input_groups_, "an image") > std::numeric_limits<int32_t>::max())
     Fail("an image of %lld x %lld with %lld channels is too large. Give a smaller one.", static_cast<long long>(height),
@@ -122,7 +164,7 @@ void QConv::MakeRuns(Plan &plan) const {
   // Vectors are shared out evenly: 13 in tiles of at most 6 are 5 + 4 + 4.
   const int64_t tiles = (geometry.vectors + table_.most - 1) / table_.most;
   const bool partly = geometry.direct && geometry.positions % table_.lanes != 0;
-  const int64_t bytes = 4 * table_.lanes * input_groups_ * static_cast<int64_t>(geometry.phases.size() + geometry.direct);
+  const int64_t bytes = 4 * table_.lanes * input_groups_ * std::max<int64_t>(packing_.gains() ? packing_.planes() : geometry.phases.size(), 1);
   for (int64_t tile = 0, first = 0; tile < tiles;) {
     const int64_t vectors = geometry.vectors / tiles + (tile < geometry.vectors % tiles);
     const int64_t alike = vectors * tiles > geometry.vectors ? geometry.vectors % tiles : tiles - partly;
@@ -157,7 +199,8 @@ void QConv::RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, uint
     uint8_t *room = ThreadScratch<uint8_t>(Scratch::kImage, static_cast<size_t>(4 * geometry.plane * input_groups_));
     // Groups by the handful, so that handing them out costs little.
     const int64_t each = std::max<int64_t>(1, input_groups_ / (4 * Threads(pool)));
-    ParallelFor(pool, (input_groups_ + each - 1) / each, [&](int64_t part) {
+    if (packing_.gains()) packing_.Lay(pool, geometry, x, room, x_zero_);
+    ParallelFor(pool, packing_.gains() ? 0 : (input_groups_ + each - 1) / each, [&](int64_t part) {
       const int64_t end = std::min(input_groups_, (part + 1) * each);
       for (int64_t group = part * each; group < end; ++group)
         geometry.Lay(table_.lay, x + 4 * geometry.height * geometry.width * group, room + 4 * geometry.plane * group,
