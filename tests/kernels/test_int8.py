@@ -10,6 +10,7 @@ from abi_paths import Worker, available_paths
 from flyweight.kernels.library import available
 from int8_cases import (
     all_tiles,
+    convolved,
     each_convolved,
     from_fours,
     in_fours,
@@ -171,6 +172,25 @@ def test_channels_beyond_the_last_count_nowhere(paths):
     x[..., :3] = [[[1], [0]]]
     for path, worker in paths.items():
         assert from_fours(worker("qconv", told, x, None, RUNS[:1])[0], 2).tolist() == [[[[255, 0]]] * 2], path
+
+
+@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize(
+    ("channels", "kernel"),
+    [(3, (7, 7, 2, 2)), (3, (3, 3, 2, 2)), (3, (5, 3, 1, 1)), (2, (3, 5, 2, 1)), (1, (5, 5, 1, 2)), (1, (9, 1, 4, 1))],
+)
+def test_few_channels_fill_their_lanes(paths, channels, kernel, dense):
+    random = np.random.default_rng(sum(kernel))
+    window = [*kernel, 1, 1, kernel[0] // 2, 1, 2, kernel[1] // 2]
+    weight = random.integers(-127, 128, (10, channels, *kernel[:2]), dtype=np.int8)
+    if not dense:
+        weight *= (random.random((3, 1, *kernel[:2])) < 0.4).repeat(4, 0)[:10].astype(np.int8)
+    told = {"window": window, "bias": None, "scale": np.full(10, 0.01, np.float32)}
+    told |= {"x_zero": 117, "y_zero": 121, "y_low": 3, "y_high": 250}
+    told["weight"] = (all_tiles if dense else tiles)(weight)
+    for height, width in ((9, 7), (41, 150)):
+        image = random.integers(0, 256, (2, channels, height, width), dtype=np.uint8)
+        agrees(paths, "qconv", told, in_fours(image, random), convolved(image, weight, told), channels=10)
 
 
 def linear_conv(weight, told, sizes, group):

@@ -95,6 +95,10 @@ struct Table {
   void (*lay)(const Layout &);
   void (*pack)(const uint8_t *const x[4], uint8_t *y, int64_t count);          // four planes into lanes
   void (*unpack)(const uint8_t *x, uint8_t *const y[4], int64_t count);
+  // The first `channels` (1 to 3) bytes of lanes without gaps; up to a vector more is written.
+  void (*tighten)(const uint8_t *x, int64_t channels, uint8_t *y, int64_t count);
+  // Lane i is the four bytes at x + step * i; up to two vectors of bytes are read from each of them on.
+  void (*every)(const uint8_t *x, int64_t step, uint8_t *y, int64_t count);
   void (*add)(const AddRun &);
 };
 

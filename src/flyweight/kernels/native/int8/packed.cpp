@@ -12,6 +12,7 @@ namespace flyweight::int8 {
 namespace {
 
 constexpr int64_t kRows = 8;  // of the image that are brought together before they are read: not what was just stored
+constexpr int64_t kBeyond = 128;  // what loops read and write beyond their ends
 constexpr int64_t kMostPlanes = 3;
 constexpr int64_t kMostLanes = int64_t{1} << 30;
 
@@ -88,57 +89,59 @@ Geometry Packing::Plan(int64_t height, int64_t width, int32_t vector) const {
 }
 
 // One row of the image with its border, without the bytes of the channels that are none.
-void Packing::LayRow(const Geometry &geometry, const uint8_t *x, uint8_t *bytes, int64_t length, int64_t row,
+void Packing::LayRow(const Table &table, const Geometry &geometry, const uint8_t *x, uint8_t *bytes, int64_t length, int64_t row,
                      uint8_t fill) const {
   const int64_t from = row - window_.pad_top, left = window_.pad_left * channels_;
-  if (from < 0 || from >= geometry.height || left + 4 > length) {
+  if (from < 0 || from >= geometry.height || left + kBeyond > length) {
     std::memset(bytes, fill, static_cast<size_t>(length));
     return;
   }
   std::memset(bytes, fill, static_cast<size_t>(left));
-  const int64_t count = std::min(geometry.width, (length - 4 - left) / channels_ + 1);
-  const uint8_t *lane = x + 4 * geometry.width * from;
+  const int64_t count = std::min(geometry.width, (length - kBeyond - left) / channels_);
   uint8_t *to = bytes + left;
-  // The fourth byte is written over by the next pixel's first.
-  for (int64_t i = 0; i < count; ++i, lane += 4, to += channels_) std::memcpy(to, lane, 4);
+  table.tighten(x + 4 * geometry.width * from, channels_, to, count);
+  to += channels_ * count;
   std::memset(to, fill, static_cast<size_t>(bytes + length - to));
 }
 
-void Packing::Lay(const fw_pool *pool, const Geometry &geometry, const uint8_t *x, uint8_t *y, uint8_t fill) const {
+void Packing::Lay(const Table &table, const fw_pool *pool, const Geometry &geometry, const uint8_t *x, uint8_t *y,
+                  uint8_t fill) const {
   const Sizes sizes = SizesOf(geometry.out_height, geometry.out_width);
   const int64_t stride = window_.stride_h, rows = sizes.rows * stride;
-  // Up to the last lane of the last plane; whole pixels, so that the last is not cut.
-  const int64_t length = step_ * (sizes.pitch - 1) + 4 * planes_ + 8;
+  // Up to the last lane of the last plane.
+  const int64_t length = (step_ * (sizes.pitch - 1) + 4 * planes_ + kBeyond) / 64 * 64 + 64;
   uint32_t *lanes = reinterpret_cast<uint32_t *>(y);
   ParallelFor(pool, (rows + kRows - 1) / kRows, [&](int64_t task) {
     const int64_t begin = task * kRows, end = std::min(rows, begin + kRows);
     uint8_t *bytes = ThreadScratch<uint8_t>(Scratch::kOther, static_cast<size_t>(length * kRows));
-    for (int64_t row = begin; row < end; ++row) LayRow(geometry, x, bytes + length * (row - begin), length, row, fill);
+    for (int64_t row = begin; row < end; ++row)
+      LayRow(table, geometry, x, bytes + length * (row - begin), length, row, fill);
     for (int64_t row = begin; row < end; ++row) {
       for (int64_t plane = 0; plane < planes_; ++plane) {
-        uint32_t *to = lanes + (plane * stride + row % stride) * sizes.plane + row / stride * sizes.pitch;
-        const uint8_t *from = bytes + length * (row - begin) + 4 * plane;
-        for (int64_t i = 0; i < sizes.pitch; ++i, from += step_) std::memcpy(to + i, from, 4);
+        const int64_t at = (plane * stride + row % stride) * sizes.plane + row / stride * sizes.pitch;
+        table.every(bytes + length * (row - begin) + 4 * plane, step_, y + 4 * at, sizes.pitch);
       }
     }
   });
   if (shared_ == 0) return;
   const uint32_t *rest = lanes + whole_ % planes_ * stride * sizes.plane;
   const int64_t count = geometry.out_width, shift = whole_ / planes_ * period_;
-  const uint32_t mask = (uint32_t{1} << (8 * rest_)) - 1;
+  const uint32_t bits = (uint32_t{1} << (8 * rest_)) - 1;
   ParallelFor(pool, sizes.shared_rows, [&](int64_t row) {
-    uint32_t *to = lanes + sizes.first + row * sizes.pitch;
+    const int64_t columns = count;
+    const uint32_t mask = bits;
+    uint32_t *__restrict to = lanes + sizes.first + row * sizes.pitch;
     const auto line = [&](int64_t i) {
       const int64_t at = row * stride + i;
       return rest + at % stride * sizes.plane + at / stride * sizes.pitch + shift;
     };
     if (sharing_ == 4) {
       const uint32_t *a = line(0), *b = line(1), *c = line(2), *d = line(3);
-      for (int64_t i = 0; i < count; ++i)
+      for (int64_t i = 0; i < columns; ++i)
         to[i] = (a[i] & mask) | (b[i] & mask) << 8 | (c[i] & mask) << 16 | d[i] << 24;
     } else {
       const uint32_t *a = line(0), *b = line(1);
-      for (int64_t i = 0; i < count; ++i) to[i] = (a[i] & mask) | b[i] << 16;
+      for (int64_t i = 0; i < columns; ++i) to[i] = (a[i] & mask) | b[i] << 16;
     }
   });
 }

@@ -10,6 +10,7 @@
 #include "core/pool.h"
 #include "flyweight_kernels.h"
 #include "int8/geometry.h"
+#include "int8/loops.h"
 
 namespace flyweight::int8 {
 
@@ -27,7 +28,7 @@ class Packing {
 
   // `taps` are those of the columns; there are no phases, for Lay below takes their place.
   Geometry Plan(int64_t height, int64_t width, int32_t vector) const;
-  void Lay(const fw_pool *pool, const Geometry &geometry, const uint8_t *x, uint8_t *y, uint8_t fill) const;
+  void Lay(const Table &table, const fw_pool *pool, const Geometry &geometry, const uint8_t *x, uint8_t *y, uint8_t fill) const;
 
  private:
   struct Sizes {
@@ -36,7 +37,7 @@ class Packing {
     int64_t plane, first;  // lanes of a plane; where the plane of shared lanes begins
   };
   Sizes SizesOf(int64_t out_height, int64_t out_width) const;
-  void LayRow(const Geometry &geometry, const uint8_t *x, uint8_t *bytes, int64_t length, int64_t row,
+  void LayRow(const Table &table, const Geometry &geometry, const uint8_t *x, uint8_t *bytes, int64_t length, int64_t row,
               uint8_t fill) const;
 
   fw_window window_{};

@@ -199,7 +199,7 @@ void QConv::RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, uint
     uint8_t *room = ThreadScratch<uint8_t>(Scratch::kImage, static_cast<size_t>(4 * geometry.plane * input_groups_));
     // Groups by the handful, so that handing them out costs little.
     const int64_t each = std::max<int64_t>(1, input_groups_ / (4 * Threads(pool)));
-    if (packing_.gains()) packing_.Lay(pool, geometry, x, room, x_zero_);
+    if (packing_.gains()) packing_.Lay(table_, pool, geometry, x, room, x_zero_);
     ParallelFor(pool, packing_.gains() ? 0 : (input_groups_ + each - 1) / each, [&](int64_t part) {
       const int64_t end = std::min(input_groups_, (part + 1) * each);
       for (int64_t group = part * each; group < end; ++group)

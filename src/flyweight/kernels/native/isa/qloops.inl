@@ -203,7 +203,32 @@ void Unpack(const uint8_t *__restrict x, uint8_t *const y[4], int64_t count) {
   }
 }
 
-void Add(const AddRun &run) {
+// The last byte of four is written over by the next lane's first.
+void Tighten(const uint8_t *x, int64_t channels, uint8_t *y, int64_t count) {
+  int64_t i = 0;
+  if (Vector::kTightens && channels == 3) {
+    for (; i + Vector::kLanes <= count; i += Vector::kLanes) Vector::StoreAll(Vector::Three(Vector::Load(x + 4 * i)), y + 3 * i);
+  }
+  for (; i < count; ++i) __builtin_memcpy(y + channels * i, x + 4 * i, 4);
+}
+
+void Every(const uint8_t *x, int64_t step, uint8_t *y, int64_t count) {
+  int64_t i = 0;
+  if (Vector::kTightens && step <= 8) {
+    const Vector::Steps steps(step);
+    for (; i + Vector::kLanes <= count; i += Vector::kLanes) Vector::StoreAll(steps.Take(x + step * i), y + 4 * i);
+    if (i < count) {
+      uint8_t last[4 * Vector::kLanes];
+      Vector::StoreAll(steps.Take(x + step * i), last);
+      __builtin_memcpy(y + 4 * i, last, static_cast<size_t>(4 * (count - i)));
+      return;
+    }
+  }
+  for (; i < count; ++i) __builtin_memcpy(y + 4 * i, x + step * i, 4);
+}
+
+void Add(const AddRun &given) {
+  const AddRun run = given;  // which no store can change, so that its numbers stay in registers
   constexpr int64_t kBytes = 4 * Vector::kLanes;
   int64_t i = 0;
   for (; i + kBytes <= run.count; i += kBytes) Vector::StoreAll(Vector::Added(run.a + i, run.b + i, run), run.y + i);
@@ -239,5 +264,7 @@ const flyweight::int8::Table kTable = {
     Lay,
     Pack,
     Unpack,
+    Tighten,
+    Every,
     Add,
 };

@@ -118,6 +118,13 @@ struct Vector {
   static inline Raw LastThree(Raw raw) {
     return _mm256_shuffle_epi8(raw, _mm256_broadcastsi128_si256(_mm_setr_epi8(4, 8, 12, 0, 5, 9, 13, 1, 6, 10, 14, 2, 7, 11, 15, 3)));
   }
+  // Bytes of lanes without gaps, and lanes out of those, are one by one as fast here.
+  static constexpr bool kTightens = false;
+  static inline Raw Three(Raw raw) { return raw; }
+  struct Steps {
+    explicit Steps(int64_t) {}
+    inline Raw Take(const uint8_t *x) const { return Load(x); }
+  };
   static inline Raw Larger(Raw a, Raw b) { return _mm256_max_epu8(a, b); }
 
   // kPlain: zero and low are 0, high is 255, and no product reaches 2^31, so that saturation alone is the clamp.

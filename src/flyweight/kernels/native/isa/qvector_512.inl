@@ -79,6 +79,28 @@ struct Vector {
   static inline Raw LastThree(Raw raw) {
     return _mm512_shuffle_epi8(raw, _mm512_broadcast_i32x4(_mm_setr_epi8(4, 8, 12, 0, 5, 9, 13, 1, 6, 10, 14, 2, 7, 11, 15, 3)));
   }
+  // The first three bytes of lanes together.
+  static constexpr bool kTightens = true;
+  static inline Raw Three(Raw raw) {
+    const __m512i each = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+    const __m512i parts = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15);
+    return _mm512_permutexvar_epi32(parts, _mm512_shuffle_epi8(raw, each));
+  }
+  // Four bytes every `step` bytes, of which there are at most 8.
+  struct Steps {
+    explicit Steps(int64_t bytes) : step(bytes) {
+      const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+      at = _mm512_mullo_epi32(count, _mm512_set1_epi32(static_cast<int>(bytes)));
+      const __m512i word = _mm512_srli_epi32(at, 1);
+      words = _mm512_or_si512(word, _mm512_slli_epi32(_mm512_add_epi32(word, _mm512_set1_epi32(1)), 16));
+    }
+    inline Raw Take(const uint8_t *x) const {
+      if (step % 2 != 0) return _mm512_i32gather_epi32(at, x, 1);
+      return _mm512_permutex2var_epi16(Load(x), words, Load(x + 64));
+    }
+    int64_t step;
+    __m512i at, words;
+  };
   static inline Raw Larger(Raw a, Raw b) { return _mm512_max_epu8(a, b); }
 
   // kPlain: zero and low are 0, high is 255, and no product reaches 2^31, so that saturation alone is the clamp.
