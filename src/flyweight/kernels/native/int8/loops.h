@@ -71,6 +71,16 @@ struct Layout {
   uint8_t fill;
 };
 
+// The largest of 3x3 at every second row and column, of which a border of one pixel at most is beyond the image: there
+// the image's edge is taken once more, which changes nothing.
+struct HalvePlane {
+  const uint8_t *x;
+  uint8_t *y;
+  uint8_t *room;  // 2 * `pitch` lanes: at least the width and two, and two vectors
+  int64_t pitch, height, width, out_height, out_width;
+  int64_t top, left;  // 0 or 1
+};
+
 // y = round(min(max((shift + a_scale * a) + b_scale * b, low), high)), byte by byte; 0 <= low, high <= 255.
 struct AddRun {
   const uint8_t *a, *b;
@@ -92,6 +102,7 @@ struct Table {
   PlaneLoop plane_3;                    // three rows (offset[0..2]) of three taps
   PlaneLoop plane_3_by_2;               // the same, at every second lane
   PlaneLoop largest;                    // the largest of the taps instead of their sum
+  void (*halve)(const HalvePlane &);
   void (*lay)(const Layout &);
   void (*pack)(const uint8_t *const x[4], uint8_t *y, int64_t count);          // four planes into lanes
   void (*unpack)(const uint8_t *x, uint8_t *const y[4], int64_t count);

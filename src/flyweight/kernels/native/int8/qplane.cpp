@@ -173,10 +173,38 @@ class QMaxPool final : public QPlane {
  public:
   explicit QMaxPool(const fw_qmaxpool_spec &spec) : QPlane(spec.channels, spec.window) {}
   const char *kind() const override { return "quantized max pool"; }
+  void RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const uint8_t *x,
+                 uint8_t *y) const override;
 
  private:
   void Run(PlaneTile &call, int64_t) const override { table_.largest(call); }
 };
+
+// 3x3 at every second place, a network's usual pool, needs no plane laid out.
+bool Halves(const fw_window &window) {
+  return window.kernel_h == 3 && window.kernel_w == 3 && window.stride_h == 2 && window.stride_w == 2 &&
+         window.dilation_h == 1 && window.dilation_w == 1 && window.pad_top <= 1 && window.pad_left <= 1 &&
+         window.pad_bottom <= 1 && window.pad_right <= 1;
+}
+
+void QMaxPool::RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const uint8_t *x,
+                         uint8_t *y) const {
+  if (!Halves(window_)) {
+    QPlane::RunQImage(pool, batch, height, width, x, y);
+    return;
+  }
+  int64_t size[2];
+  WindowSize(window_, height, width, size);
+  const int64_t planes = Product(batch, groups_, "the batch"), lanes = Product(height, width, "an image");
+  const int64_t y_lanes = Product(size[0], size[1], "an image");
+  Product(Product(std::max(lanes, y_lanes), 4, "an image"), planes, "the batch");
+  const int64_t pitch = width + 2 * table_.lanes + 2;
+  ParallelFor(pool, planes, [&](int64_t plane) {
+    uint8_t *room = ThreadScratch<uint8_t>(Scratch::kTile, static_cast<size_t>(8 * pitch));
+    table_.halve({x + 4 * lanes * plane, y + 4 * y_lanes * plane, room, pitch, height, width, size[0], size[1],
+                  window_.pad_top, window_.pad_left});
+  });
+}
 
 template <class Layer, class Spec>
 int Create(const char *where, const Spec *spec, fw_layer **out) {

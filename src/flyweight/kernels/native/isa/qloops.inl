@@ -11,6 +11,7 @@
 #endif
 
 using flyweight::int8::ConvTile;
+using flyweight::int8::HalvePlane;
 using flyweight::int8::Lanes;
 using flyweight::int8::Layout;
 using flyweight::int8::PlaneTile;
@@ -159,6 +160,41 @@ void Largest(const PlaneTile &tile) {
   }
 }
 
+// Down first, a row ahead of what is read across: what was just stored is slow to load in other vectors.
+void Halve(const HalvePlane &plane) {
+  const int64_t width = plane.width, tail = width % Vector::kLanes, rest = plane.out_width % Vector::kLanes;
+  const Vector::Raw none = Vector::Same(0);
+  const Vector::Part all(1, 0, Vector::kLanes), end(1, 0, static_cast<int32_t>(tail == 0 ? Vector::kLanes : tail));
+  const Vector::Part every(2, 0, Vector::kLanes), last(2, 0, static_cast<int32_t>(rest == 0 ? Vector::kLanes : rest));
+  for (int64_t row = 0; row <= plane.out_height; ++row) {
+    if (row < plane.out_height) {
+      uint8_t *const room = plane.room + 4 * plane.pitch * (row & 1), *const to = room + 4 * plane.left;
+      const uint8_t *line[3];
+      for (int64_t i = 0; i < 3; ++i) {
+        const int64_t from = 2 * row + i - plane.top;
+        line[i] = plane.x + 4 * width * (from < 0 ? 0 : Least(from, plane.height - 1));
+      }
+      for (int64_t at = 0; at < width; at += Vector::kLanes) {
+        const Vector::Part &part = at + Vector::kLanes <= width ? all : end;
+        const Vector::Raw two = Vector::Larger(part.Take(line[0], at, none), part.Take(line[1], at, none));
+        Vector::StoreAll(Vector::Larger(two, part.Take(line[2], at, none)), to + 4 * at);
+      }
+      __builtin_memcpy(to + 4 * width, to + 4 * width - 4, 4);
+      if (plane.left != 0) __builtin_memcpy(room, to, 4);
+    }
+    if (row == 0) continue;
+    const uint8_t *const room = plane.room + 4 * plane.pitch * ((row - 1) & 1);
+    uint8_t *const y = plane.y + 4 * plane.out_width * (row - 1);
+    for (int64_t at = 0; at < plane.out_width; at += Vector::kLanes) {
+      const int64_t lanes = Least(Vector::kLanes, plane.out_width - at);
+      const Vector::Part &part = lanes == Vector::kLanes ? every : last;
+      const Vector::Raw two = Vector::Larger(part.Take(room, 2 * at, none), part.Take(room, 2 * at + 1, none));
+      Vector::Store(Vector::Larger(two, part.Take(room, 2 * at + 2, none)), y + 4 * at,
+                    static_cast<uint32_t>((uint64_t{1} << lanes) - 1));
+    }
+  }
+}
+
 // One plane of an image with its border, or those of its rows and columns that a stride meets. Of the vectors of a row
 // the last goes first: what it writes beyond the row is written over by the next row's others, or by the next row.
 void Lay(const Layout &layout) {
@@ -261,6 +297,7 @@ const flyweight::int8::Table kTable = {
     Plane3<false>,
     Plane3<true>,
     Largest,
+    Halve,
     Lay,
     Pack,
     Unpack,
