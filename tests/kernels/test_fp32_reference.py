@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from abi_cases import block_cases, conv_cases, depthwise_cases, expected, large_block_cases, linear_cases, tall_cases
+from abi_cases import (
+    BLOCKS,
+    block_cases,
+    conv_cases,
+    depthwise_cases,
+    expected,
+    large_block_cases,
+    linear_cases,
+    sparse_matrix,
+    tall_cases,
+)
 from abi_paths import available_paths
 from flyweight.kernels.library import available
 
@@ -58,6 +68,16 @@ def test_convolution_in_bands(paths, case):
 @given(linear_cases())
 def test_linear(paths, case):
     agrees(paths, "linear", *case)
+
+
+@pytest.mark.parametrize("tokens", [40, 128])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_linear_worth_sharing(paths, block, tokens):
+    random = np.random.default_rng(0)
+    weight = sparse_matrix(random, 192, 160, 1, block, 0.7, False, True)
+    spec = {"weight": weight, "bias": random.standard_normal(192).astype(np.float32), "activation": 3}
+    x, residual = (random.standard_normal((tokens, n)).astype(np.float32) for n in (160, 192))
+    agrees(paths, "linear", spec, x, residual)
 
 
 @quick

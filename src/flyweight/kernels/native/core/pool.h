@@ -44,6 +44,11 @@ void ParallelFor(const fw_pool *pool, int64_t tasks, const Body &body) {
   if (shared.error) std::rethrow_exception(shared.error);
 }
 
+// A pool of one thread: for a piece of what is shared out already, or work too little to share.
+inline const fw_pool kAlone = {1, nullptr, [](void *, int64_t tasks, void (*task)(void *, int64_t), void *argument) {
+                                 for (int64_t i = 0; i < tasks; ++i) task(argument, i);
+                               }};
+
 }  // namespace flyweight
 
 #endif

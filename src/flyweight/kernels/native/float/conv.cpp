@@ -27,11 +27,6 @@ struct ConvPlan {
   std::vector<ImageProduct> products;  // of a band, and of the last where that has fewer rows
 };
 
-// A pool of one thread, for work that is a piece of what is shared out already.
-const fw_pool kAlone = {1, nullptr, [](void *, int64_t tasks, void (*task)(void *, int64_t), void *argument) {
-                          for (int64_t i = 0; i < tasks; ++i) task(argument, i);
-                        }};
-
 class Conv final : public fw_layer {
  public:
   Conv(const fw_conv_spec &spec)
@@ -58,8 +53,10 @@ class Conv final : public fw_layer {
 
   void RunImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const float *x,
                 const float *residual, float *y) const override {
+    // Threads that work on the same image.
+    const int64_t sharing = batch % Threads(pool) == 0 ? 1 : Threads(pool);
     const std::shared_ptr<const ConvPlan> plan =
-        plans_.Get({height, width}, [&] { return MakePlan(pool, height, width, x); });
+        plans_.Get({height, width, sharing}, [&] { return MakePlan(pool, height, width, sharing, x); });
     const int64_t x_size = matrix_.pattern.inputs * height * width;
     const int64_t y_size = matrix_.pattern.rows * plan->image.out_height() * plan->image.out_width();
     const auto run = [&](const fw_pool *with, int64_t item) {
@@ -86,8 +83,9 @@ class Conv final : public fw_layer {
     return copies;
   }
 
-  std::shared_ptr<const ConvPlan> MakePlan(const fw_pool *pool, int64_t height, int64_t width, const float *x) const {
-    ConvPlan plan{ImagePlan(window_, matrix_.pattern.inputs, height, width), {}};
+  std::shared_ptr<const ConvPlan> MakePlan(const fw_pool *pool, int64_t height, int64_t width, int64_t sharing,
+                                           const float *x) const {
+    ConvPlan plan{ImagePlan(window_, matrix_.pattern.inputs, height, width, sharing), {}};
     const ImagePlan &image = plan.image;
     const TilePattern &pattern = matrix_.pattern;
     const int64_t y_ld = image.out_height() * image.out_width();
@@ -132,7 +130,7 @@ class Conv final : public fw_layer {
       plan.ProductOf(band).RunAll(with, Prepared(with, image, band, x),
                                   residual == nullptr ? nullptr : residual + begin, y + begin);
     };
-    const bool shared = image.bands() >= 2 * Threads(pool);
+    const bool shared = image.bands() >= 2 * Threads(pool) || image.bands() % Threads(pool) == 0;
     if (shared) ParallelFor(pool, image.bands(), [&](int64_t band) { run(&kAlone, band); });
     for (int64_t band = 0; band < image.bands() && !shared; ++band) run(pool, band);
   }
@@ -141,7 +139,7 @@ class Conv final : public fw_layer {
   SparseMatrix matrix_;
   fw_window window_;
   int32_t activation_;
-  mutable Cache<std::array<int64_t, 2>, ConvPlan> plans_;
+  mutable Cache<std::array<int64_t, 3>, ConvPlan> plans_;
 };
 
 }  // namespace

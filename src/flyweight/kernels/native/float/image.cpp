@@ -21,7 +21,7 @@ void Zero(float *from, int64_t count) {
 
 }  // namespace
 
-ImagePlan::ImagePlan(const fw_window &window, int64_t channels, int64_t height, int64_t width)
+ImagePlan::ImagePlan(const fw_window &window, int64_t channels, int64_t height, int64_t width, int64_t threads)
     : window_(window), channels_(channels), height_(height), width_(width) {
   const ImageSize out = WindowResult(window, height, width);
   out_height_ = out.height;
@@ -48,7 +48,7 @@ ImagePlan::ImagePlan(const fw_window &window, int64_t channels, int64_t height, 
   }
   reach_ = int64_t{window.kernel_h - 1} * window.dilation_h / window.stride_h;
   const int64_t copies = static_cast<int64_t>(copies_.size());
-  ChooseBand(reach_, copies);
+  ChooseBand(reach_, copies, threads);
   const int64_t rows = band_rows_ + reach_;
   int64_t plane = CeilDivide(Product(rows, out_width_, "the image"), kLineFloats) * kLineFloats;
   if (plane % kPageFloats == 0) plane += kLineFloats;
@@ -73,12 +73,15 @@ ImagePlan::ImagePlan(const fw_window &window, int64_t channels, int64_t height, 
 }
 
 // As many rows as the cache holds copies of, all bands about alike; never so few that the rows they share are most of
-// it.
-void ImagePlan::ChooseBand(int64_t reach, int64_t copies) {
+// it. As many for each thread where that leaves them large enough: it then reads copies that it made itself.
+void ImagePlan::ChooseBand(int64_t reach, int64_t copies, int64_t threads) {
   const int64_t row = std::max<int64_t>(1, Product(Product(copies, channels_, "the image"), out_width_, "the image"));
   const int64_t least = std::max(2 * reach, CeilDivide(kLeastColumns, out_width_));
   const int64_t most = std::clamp<int64_t>(std::max(kBandFloats / row - reach, least), 1, out_height_);
-  band_rows_ = CeilDivide(out_height_, CeilDivide(out_height_, most));
+  const int64_t bands = CeilDivide(out_height_, most), shared = CeilDivide(bands, threads) * threads;
+  band_rows_ = CeilDivide(out_height_, bands);
+  const int64_t rows = CeilDivide(out_height_, shared);
+  if (rows >= least && CeilDivide(out_height_, rows) == shared) band_rows_ = rows;
 }
 
 void ImagePlan::Prepare(const SpmmKernels &kernels, const float *x, int64_t band, int64_t first, int64_t last,

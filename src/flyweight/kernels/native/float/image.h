@@ -19,7 +19,7 @@ namespace flyweight {
 class ImagePlan {
  public:
   // Of a checked window; throws Error where the result would be empty or too large.
-  ImagePlan(const fw_window &window, int64_t channels, int64_t height, int64_t width);
+  ImagePlan(const fw_window &window, int64_t channels, int64_t height, int64_t width, int64_t threads);
 
   bool direct() const { return direct_; }
   int64_t out_height() const { return out_height_; }
@@ -43,7 +43,7 @@ class ImagePlan {
     size_t mask;    // into masks_, where rows are shifted whole
   };
 
-  void ChooseBand(int64_t reach, int64_t copies);
+  void ChooseBand(int64_t reach, int64_t copies, int64_t threads);
   void PrepareChannel(const SpmmKernels &kernels, const Copy &copy, const float *x, int64_t out_row, int64_t rows,
                       float *to) const;
 

@@ -35,6 +35,9 @@ int64_t FewTokens(int block_rows) {
   }
 }
 
+// Multiplications below which a layer is not shared: some 20 us of one thread with AVX-512.
+constexpr double kSharedProducts = 5e5;
+
 // What a number of tokens needs.
 struct LinearPlan {
   ColumnTiles tiles;
@@ -59,14 +62,19 @@ class Linear final : public fw_layer {
       return;
     }
     Product(std::max(pattern.rows, pattern.inputs), tokens, "the tokens");
-    const std::shared_ptr<const LinearPlan> plan = plans_.Get(tokens, [&] { return MakePlan(tokens, x); });
+    // Work that is done in about the time in which threads fetch each other's results stays on this one.
+    const double products = static_cast<double>(pattern.columns.size()) * pattern.block_rows;
+    if (products * static_cast<double>(tokens) < kSharedProducts) pool = &kAlone;
+    const int64_t threads = Threads(pool);
+    const std::shared_ptr<const LinearPlan> plan =
+        plans_.Get({tokens, threads}, [&] { return MakePlan(tokens, threads, x); });
     ShareOut(pool, pattern, plan->tiles.count, false, [&](int64_t tile, int64_t first, int64_t last) {
       RunTile(*plan, x, residual, y, tile, first, last);
     });
   }
 
  private:
-  std::shared_ptr<const LinearPlan> MakePlan(int64_t tokens, const float *x) const {
+  std::shared_ptr<const LinearPlan> MakePlan(int64_t tokens, int64_t threads, const float *x) const {
     const TilePattern &pattern = matrix_.pattern;
     const auto make = [&](const Tile &tile) {
       LinearPlan plan{ColumnTiles(tokens, kernels_.lanes, tile.vectors), {}};
@@ -81,12 +89,19 @@ class Linear final : public fw_layer {
     std::vector<Tile> candidates;
     for (const Tile &tile : ProductTiles(matrix_, kernels_, tokens))
       if (tile.pack) candidates.push_back(tile);
+    // As many tiles for each thread: it then packs none that another packs too.
+    const auto uneven = [&](const Tile &tile) {
+      return ColumnTiles(tokens, kernels_.lanes, tile.vectors).count % threads != 0;
+    };
+    if (!std::all_of(candidates.begin(), candidates.end(), uneven))
+      candidates.erase(std::remove_if(candidates.begin(), candidates.end(), uneven), candidates.end());
     // What a long text has beyond this is more of the same: one answer serves all of them.
     const int64_t shown = std::min<int64_t>(tokens, 512);
     char key[256];
-    std::snprintf(key, sizeof key, "linear %lldx%lld r%d k%lld n%lld", static_cast<long long>(pattern.rows),
+    std::snprintf(key, sizeof key, "linear %lldx%lld r%d k%lld n%lld t%lld", static_cast<long long>(pattern.rows),
                   static_cast<long long>(pattern.inputs), pattern.block_rows,
-                  static_cast<long long>(pattern.columns.size()), static_cast<long long>(shown));
+                  static_cast<long long>(pattern.columns.size()), static_cast<long long>(shown),
+                  static_cast<long long>(threads));
     AlignedArray<float> result;
     const Tile best = ChooseTile(key, candidates, [&](const Tile &tile) {
       const int64_t measured = MeasuredColumns(matrix_, kernels_, tokens);
@@ -166,7 +181,7 @@ class Linear final : public fw_layer {
   const SpmmKernels &kernels_;
   SparseMatrix matrix_;
   int32_t activation_;
-  mutable Cache<int64_t, LinearPlan> plans_;
+  mutable Cache<std::array<int64_t, 2>, LinearPlan> plans_;
 };
 
 }  // namespace
