@@ -115,8 +115,9 @@ byte = st.integers(0, 255)
 @given(st.integers(1, 40_000), scales, scales, scales, st.tuples(byte, byte, byte), st.integers(0, 2**32 - 1))
 def test_sum(paths, count, a_scale, b_scale, y_scale, zeros, seed):
     a, b = np.random.default_rng(seed).integers(0, 256, (2, count), dtype=np.uint8)
-    spec = (a_scale, b_scale, y_scale, *zeros, 3, 250)
-    agrees(paths, "qadd", {"spec": spec, "shape": a.shape}, a, added(a, b, spec), other=b)
+    for bounds in ((3, 250), (0, 255)):
+        spec = (a_scale, b_scale, y_scale, *zeros, *bounds)
+        agrees(paths, "qadd", {"spec": spec, "shape": a.shape}, a, added(a, b, spec), other=b)
 
 
 def a_layer(**changes):

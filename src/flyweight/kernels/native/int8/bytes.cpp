@@ -84,12 +84,14 @@ int fw_qadd_run(const fw_pool *pool, const fw_qadd_spec *spec, int64_t count, co
            static_cast<double>(spec->a_scale), static_cast<double>(spec->b_scale), static_cast<double>(spec->y_scale));
     const float shift = static_cast<float>(spec->y_zero) - (a_scale * static_cast<float>(spec->a_zero) +
                                                             b_scale * static_cast<float>(spec->b_zero));
+    const bool plain = spec->y_low == 0 && spec->y_high == 255 &&
+                       std::fabs(shift) + 255.0f * (std::fabs(a_scale) + std::fabs(b_scale)) < 1e9f;
     const flyweight::int8::Table &table = flyweight::int8::ActiveTable();
     constexpr int64_t run = flyweight::int8::kRun;
     flyweight::ParallelFor(pool, count / run + (count % run != 0), [&](int64_t i) {
       const int64_t at = i * run;
       table.add({a + at, b + at, y + at, std::min(run, count - at), a_scale, b_scale, shift,
-                 static_cast<float>(spec->y_low), static_cast<float>(spec->y_high)});
+                 static_cast<float>(spec->y_low), static_cast<float>(spec->y_high), plain});
     });
   });
 }

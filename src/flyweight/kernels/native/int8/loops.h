@@ -82,11 +82,13 @@ struct HalvePlane {
 };
 
 // y = round(min(max((shift + a_scale * a) + b_scale * b, low), high)), byte by byte; 0 <= low, high <= 255.
+// `plain` says that low is 0, high is 255 and no sum reaches 2^31: then saturating is all that there is to do.
 struct AddRun {
   const uint8_t *a, *b;
   uint8_t *y;
   int64_t count;
   float a_scale, b_scale, shift, low, high;
+  bool plain;
 };
 
 using ConvLoop = void (*)(const ConvTile &);

@@ -77,7 +77,8 @@ Geometry Packing::Plan(int64_t height, int64_t width, int32_t vector) const {
   for (int64_t ky = 0; ky < window_.kernel_h; ++ky) {
     for (int64_t lane = 0; lane < whole_; ++lane) {
       const int64_t plane = lane % planes_ * stride + ky % stride;
-      geometry.taps.push_back(static_cast<int32_t>(plane * sizes.plane + ky / stride * sizes.pitch + lane / planes_ * period_));
+      const int64_t tap = plane * sizes.plane + ky / stride * sizes.pitch + lane / planes_ * period_;
+      geometry.taps.push_back(static_cast<int32_t>(tap));
     }
   }
   for (int64_t i = 0; i < shared_; ++i)

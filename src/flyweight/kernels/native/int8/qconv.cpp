@@ -122,7 +122,8 @@ std::vector<int8_t> QConv::Pack(const int8_t *values, int64_t inputs) {
     std::fill(row.begin(), row.end(), int8_t{0});
     for (uint32_t at = starts_[group]; at < starts_[group + 1]; ++at) {
       for (int64_t i = 0; i < 16; ++i) {
-        if (i % 4 < inputs) row[static_cast<size_t>(i / 4 * 4 * places + 4 * columns_[at] + i % 4)] = values[16 * int64_t{at} + i];
+        const int64_t to = i / 4 * 4 * places + 4 * int64_t{columns_[at]} + i % 4;
+        if (i % 4 < inputs) row[static_cast<size_t>(to)] = values[16 * int64_t{at} + i];
       }
     }
     for (int64_t column = 0; column < packing_.columns(); ++column) {
@@ -164,7 +165,9 @@ void QConv::MakeRuns(Plan &plan) const {
   // Vectors are shared out evenly: 13 in tiles of at most 6 are 5 + 4 + 4.
   const int64_t tiles = (geometry.vectors + table_.most - 1) / table_.most;
   const bool partly = geometry.direct && geometry.positions % table_.lanes != 0;
-  const int64_t bytes = 4 * table_.lanes * input_groups_ * std::max<int64_t>(packing_.gains() ? packing_.planes() : geometry.phases.size(), 1);
+  const int64_t planes =
+      packing_.gains() ? packing_.planes() : static_cast<int64_t>(geometry.phases.size() + geometry.direct);
+  const int64_t bytes = 4 * table_.lanes * input_groups_ * planes;
   for (int64_t tile = 0, first = 0; tile < tiles;) {
     const int64_t vectors = geometry.vectors / tiles + (tile < geometry.vectors % tiles);
     const int64_t alike = vectors * tiles > geometry.vectors ? geometry.vectors % tiles : tiles - partly;

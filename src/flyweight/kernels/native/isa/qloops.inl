@@ -243,7 +243,9 @@ void Unpack(const uint8_t *__restrict x, uint8_t *const y[4], int64_t count) {
 void Tighten(const uint8_t *x, int64_t channels, uint8_t *y, int64_t count) {
   int64_t i = 0;
   if (Vector::kTightens && channels == 3) {
-    for (; i + Vector::kLanes <= count; i += Vector::kLanes) Vector::StoreAll(Vector::Three(Vector::Load(x + 4 * i)), y + 3 * i);
+    for (; i + Vector::kLanes <= count; i += Vector::kLanes) {
+      Vector::StoreAll(Vector::Three(Vector::Load(x + 4 * i)), y + 3 * i);
+    }
   }
   for (; i < count; ++i) __builtin_memcpy(y + channels * i, x + 4 * i, 4);
 }
@@ -263,19 +265,24 @@ void Every(const uint8_t *x, int64_t step, uint8_t *y, int64_t count) {
   for (; i < count; ++i) __builtin_memcpy(y + 4 * i, x + step * i, 4);
 }
 
-void Add(const AddRun &given) {
+template <bool kPlain>
+void AddAs(const AddRun &given) {
   const AddRun run = given;  // which no store can change, so that its numbers stay in registers
   constexpr int64_t kBytes = 4 * Vector::kLanes;
   int64_t i = 0;
-  for (; i + kBytes <= run.count; i += kBytes) Vector::StoreAll(Vector::Added(run.a + i, run.b + i, run), run.y + i);
+  for (; i + kBytes <= run.count; i += kBytes) {
+    Vector::StoreAll(Vector::Added<kPlain>(run.a + i, run.b + i, run), run.y + i);
+  }
   const size_t rest = static_cast<size_t>(run.count - i);
   if (rest == 0) return;
   uint8_t a[kBytes] = {}, b[kBytes] = {};
   __builtin_memcpy(a, run.a + i, rest);
   __builtin_memcpy(b, run.b + i, rest);
-  Vector::StoreAll(Vector::Added(a, b, run), a);
+  Vector::StoreAll(Vector::Added<kPlain>(a, b, run), a);
   __builtin_memcpy(run.y + i, a, rest);
 }
+
+void Add(const AddRun &run) { (run.plain ? AddAs<true> : AddAs<false>)(run); }
 
 template <int kVectors, bool kPart>
 constexpr flyweight::int8::ConvLoop Loop() {

@@ -160,15 +160,19 @@ struct Vector {
   static inline Scale Floats(const uint8_t *from) {
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(from))));
   }
+  template <bool kPlain>
   static inline __m256i RoundedSum(const uint8_t *a, const uint8_t *b, const AddRun &run) {
     const Scale first = _mm256_add_ps(All(run.shift), _mm256_mul_ps(All(run.a_scale), Floats(a)));
     const Scale sum = _mm256_add_ps(first, _mm256_mul_ps(All(run.b_scale), Floats(b)));
+    if (kPlain) return _mm256_cvtps_epi32(sum);
     return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(sum, All(run.low)), All(run.high)));
   }
+  template <bool kPlain>
   static inline Raw Added(const uint8_t *a, const uint8_t *b, const AddRun &run) {
-    const __m256i low = _mm256_packs_epi32(RoundedSum(a, b, run), RoundedSum(a + kLanes, b + kLanes, run));
-    const __m256i high =
-        _mm256_packs_epi32(RoundedSum(a + 2 * kLanes, b + 2 * kLanes, run), RoundedSum(a + 3 * kLanes, b + 3 * kLanes, run));
+    const __m256i low =
+        _mm256_packs_epi32(RoundedSum<kPlain>(a, b, run), RoundedSum<kPlain>(a + kLanes, b + kLanes, run));
+    const __m256i high = _mm256_packs_epi32(RoundedSum<kPlain>(a + 2 * kLanes, b + 2 * kLanes, run),
+                                           RoundedSum<kPlain>(a + 3 * kLanes, b + 3 * kLanes, run));
     const Raw raw = _mm256_packus_epi16(low, high);
     return _mm256_permutevar8x32_epi32(raw, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
   }

@@ -136,15 +136,19 @@ struct Vector {
   static inline Scale Floats(const uint8_t *from) {
     return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from))));
   }
+  template <bool kPlain>
   static inline __m512i RoundedSum(const uint8_t *a, const uint8_t *b, const AddRun &run) {
     const Scale first = _mm512_add_ps(All(run.shift), _mm512_mul_ps(All(run.a_scale), Floats(a)));
     const Scale sum = _mm512_add_ps(first, _mm512_mul_ps(All(run.b_scale), Floats(b)));
+    if (kPlain) return _mm512_cvtps_epi32(sum);
     return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(sum, All(run.low)), All(run.high)));
   }
+  template <bool kPlain>
   static inline Raw Added(const uint8_t *a, const uint8_t *b, const AddRun &run) {
-    const __m512i low = _mm512_packs_epi32(RoundedSum(a, b, run), RoundedSum(a + kLanes, b + kLanes, run));
-    const __m512i high =
-        _mm512_packs_epi32(RoundedSum(a + 2 * kLanes, b + 2 * kLanes, run), RoundedSum(a + 3 * kLanes, b + 3 * kLanes, run));
+    const __m512i low =
+        _mm512_packs_epi32(RoundedSum<kPlain>(a, b, run), RoundedSum<kPlain>(a + kLanes, b + kLanes, run));
+    const __m512i high = _mm512_packs_epi32(RoundedSum<kPlain>(a + 2 * kLanes, b + 2 * kLanes, run),
+                                           RoundedSum<kPlain>(a + 3 * kLanes, b + 3 * kLanes, run));
     const Raw raw = _mm512_packus_epi16(low, high);
     return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), raw);
   }

@@ -124,6 +124,7 @@ struct Vector {
   }
   // What lies between 0 and 255 is rounded by adding 2^23, where a float has no bit left for a half; its lowest byte is
   // then the integer.
+  template <bool kPlain>
   static inline Raw Added(const uint8_t *a, const uint8_t *b, const AddRun &run) {
     Raw raw;
     for (int i = 0; i < 16; ++i) {
