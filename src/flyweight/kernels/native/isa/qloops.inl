@@ -164,7 +164,7 @@ void Largest(const PlaneTile &tile) {
 void Halve(const HalvePlane &plane) {
   const int64_t width = plane.width, tail = width % Vector::kLanes, rest = plane.out_width % Vector::kLanes;
   const Vector::Raw none = Vector::Same(0);
-  const Vector::Part all(1, 0, Vector::kLanes), end(1, 0, static_cast<int32_t>(tail == 0 ? Vector::kLanes : tail));
+  const Vector::Part end(1, 0, static_cast<int32_t>(tail == 0 ? Vector::kLanes : tail));
   const Vector::Part every(2, 0, Vector::kLanes), last(2, 0, static_cast<int32_t>(rest == 0 ? Vector::kLanes : rest));
   for (int64_t row = 0; row <= plane.out_height; ++row) {
     if (row < plane.out_height) {
@@ -175,9 +175,11 @@ void Halve(const HalvePlane &plane) {
         line[i] = plane.x + 4 * width * (from < 0 ? 0 : Least(from, plane.height - 1));
       }
       for (int64_t at = 0; at < width; at += Vector::kLanes) {
-        const Vector::Part &part = at + Vector::kLanes <= width ? all : end;
-        const Vector::Raw two = Vector::Larger(part.Take(line[0], at, none), part.Take(line[1], at, none));
-        Vector::StoreAll(Vector::Larger(two, part.Take(line[2], at, none)), to + 4 * at);
+        Vector::Raw rows[3];
+        const bool full = at + Vector::kLanes <= width;
+        FW_UNROLL
+        for (int i = 0; i < 3; ++i) rows[i] = full ? Vector::Load(line[i] + 4 * at) : end.Take(line[i], at, none);
+        Vector::StoreAll(Vector::Larger(Vector::Larger(rows[0], rows[1]), rows[2]), to + 4 * at);
       }
       __builtin_memcpy(to + 4 * width, to + 4 * width - 4, 4);
       if (plane.left != 0) __builtin_memcpy(room, to, 4);
