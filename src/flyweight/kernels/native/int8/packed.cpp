@@ -90,7 +90,8 @@ Geometry Packing::Plan(int64_t height, int64_t width, int32_t vector) const {
 }
 
 // One row of the image with its border, without the bytes of the channels that are none.
-void Packing::LayRow(const Table &table, const Geometry &geometry, const uint8_t *x, uint8_t *bytes, int64_t length, int64_t row,
+void Packing::LayRow(const Table &table, const Geometry &geometry, const uint8_t *x, uint8_t *bytes, int64_t length,
+                     int64_t row,
                      uint8_t fill) const {
   const int64_t from = row - window_.pad_top, left = window_.pad_left * channels_;
   if (from < 0 || from >= geometry.height || left + kBeyond > length) {

@@ -1,6 +1,7 @@
-// Images of few channels, as a network's first layer reads them: of the four bytes of a lane one or more would be wasted.
-// Here a lane holds four neighbouring bytes of an image row without gaps (places and channels together), and what is left
-// at the end of each row of the kernel shares lanes with the rows below: 7x7 of three channels take 37 lanes, not 49.
+// Images of few channels, as a network's first layer reads them: of a lane's four bytes one or more would be wasted.
+// Here a lane holds four neighbouring bytes of an image row without gaps (places and channels together), and what is
+// left at the end of each row of the kernel shares lanes with the rows below: 7x7 of three channels take 37 lanes, not
+// 49.
 #ifndef FLYWEIGHT_INT8_PACKED_H
 #define FLYWEIGHT_INT8_PACKED_H
 
@@ -28,7 +29,8 @@ class Packing {
 
   // `taps` are those of the columns; there are no phases, for Lay below takes their place.
   Geometry Plan(int64_t height, int64_t width, int32_t vector) const;
-  void Lay(const Table &table, const fw_pool *pool, const Geometry &geometry, const uint8_t *x, uint8_t *y, uint8_t fill) const;
+  void Lay(const Table &table, const fw_pool *pool, const Geometry &geometry, const uint8_t *x, uint8_t *y,
+           uint8_t fill) const;
 
  private:
   struct Sizes {
@@ -37,7 +39,8 @@ class Packing {
     int64_t plane, first;  // lanes of a plane; where the plane of shared lanes begins
   };
   Sizes SizesOf(int64_t out_height, int64_t out_width) const;
-  void LayRow(const Table &table, const Geometry &geometry, const uint8_t *x, uint8_t *bytes, int64_t length, int64_t row,
+  void LayRow(const Table &table, const Geometry &geometry, const uint8_t *x, uint8_t *bytes, int64_t length,
+              int64_t row,
               uint8_t fill) const;
 
   fw_window window_{};

@@ -121,7 +121,8 @@ struct Vector {
   // The first three bytes of lanes together.
   static constexpr bool kTightens = true;
   static inline Raw Three(Raw raw) {
-    const __m256i each = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+    const __m256i each =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
     return _mm256_permutevar8x32_epi32(_mm256_shuffle_epi8(raw, each), _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 3, 7));
   }
   // Four bytes every `step` bytes.
