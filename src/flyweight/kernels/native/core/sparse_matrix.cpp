@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/window.h"
 
 namespace flyweight {
 namespace {
@@ -12,8 +13,6 @@ using ll = long long;
 
 // Sizes beyond this are taken for a mistake; it keeps every count of one matrix far from overflow.
 constexpr int64_t kMostTiles = int64_t{1} << 40;
-
-int64_t CeilDivide(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 
 int64_t CountBits(const uint8_t *bytes, int64_t count) {
   int64_t bits = 0;

@@ -6,21 +6,21 @@ namespace flyweight {
 
 using ll = long long;
 
-int64_t CheckWindow(const fw_window &window, const char *what) {
-  const auto check = [what](const char *name, int64_t value, int64_t least) {
-    if (value < least || value > kLongestSide)
-      Fail("%s.%s is %lld. Give %lld to %lld.", what, name, ll{value}, ll{least}, ll{kLongestSide});
+int64_t CheckWindow(const fw_window &window, const char *what, int64_t most, int64_t most_kernel) {
+  const auto check = [what](const char *name, int64_t value, int64_t least, int64_t most) {
+    if (value < least || value > most)
+      Fail("%s.%s is %lld. Give %lld to %lld.", what, name, ll{value}, ll{least}, ll{most});
   };
-  check("kernel_h", window.kernel_h, 1);
-  check("kernel_w", window.kernel_w, 1);
-  check("stride_h", window.stride_h, 1);
-  check("stride_w", window.stride_w, 1);
-  check("dilation_h", window.dilation_h, 1);
-  check("dilation_w", window.dilation_w, 1);
-  check("pad_top", window.pad_top, 0);
-  check("pad_left", window.pad_left, 0);
-  check("pad_bottom", window.pad_bottom, 0);
-  check("pad_right", window.pad_right, 0);
+  check("kernel_h", window.kernel_h, 1, most_kernel);
+  check("kernel_w", window.kernel_w, 1, most_kernel);
+  check("stride_h", window.stride_h, 1, most);
+  check("stride_w", window.stride_w, 1, most);
+  check("dilation_h", window.dilation_h, 1, most);
+  check("dilation_w", window.dilation_w, 1, most);
+  check("pad_top", window.pad_top, 0, most);
+  check("pad_left", window.pad_left, 0, most);
+  check("pad_bottom", window.pad_bottom, 0, most);
+  check("pad_right", window.pad_right, 0, most);
   return static_cast<int64_t>(window.kernel_h) * window.kernel_w;
 }
 

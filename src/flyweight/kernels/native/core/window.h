@@ -11,8 +11,10 @@ namespace flyweight {
 // A side of an image and of a window may be this long; products of three such numbers stay far from overflow.
 constexpr int64_t kLongestSide = int64_t{1} << 20;
 
-// The places of a kernel; throws Error, naming `what`, where the window's numbers are no window.
-int64_t CheckWindow(const fw_window &window, const char *what);
+// The places of a kernel, none of whose sides is longer than `most_kernel`; throws Error, naming `what`, where the
+// window's numbers are no window, or above `most`.
+int64_t CheckWindow(const fw_window &window, const char *what, int64_t most = kLongestSide,
+                    int64_t most_kernel = kLongestSide);
 
 struct ImageSize {
   int64_t height, width;

@@ -10,13 +10,8 @@ namespace {
 
 using ll = long long;
 
-// A side of an image and of a window may be this long; products of three such numbers stay far from overflow.
-constexpr int64_t kLongest = int64_t{1} << 20;
-constexpr int64_t kLargestKernel = 1024;
 // Distances are counted in 32 bits.
 constexpr int64_t kMostLanes = int64_t{1} << 30;
-
-int64_t CeilDivide(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 
 // Of `count` places, every `stride`-th from `before` places before an image of `size` on, which are in the image.
 void Inner(int64_t before, int64_t size, int64_t stride, int64_t count, int64_t &begin, int64_t &end) {
@@ -40,49 +35,15 @@ void MakeLanes(Geometry &geometry, int64_t pitch, int32_t vector) {
   }
 }
 
-int64_t CheckWindow(const fw_window &window) {
-  const auto check = [](const char *name, int64_t value, int64_t least, int64_t most = kLongest / 16) {
-    if (value < least || value > most)
-      Fail("window.%s is %lld. Give %lld to %lld.", name, ll{value}, ll{least}, ll{most});
-  };
-  check("kernel_h", window.kernel_h, 1, kLargestKernel);
-  check("kernel_w", window.kernel_w, 1, kLargestKernel);
-  check("stride_h", window.stride_h, 1);
-  check("stride_w", window.stride_w, 1);
-  check("dilation_h", window.dilation_h, 1);
-  check("dilation_w", window.dilation_w, 1);
-  check("pad_top", window.pad_top, 0);
-  check("pad_left", window.pad_left, 0);
-  check("pad_bottom", window.pad_bottom, 0);
-  check("pad_right", window.pad_right, 0);
-  return static_cast<int64_t>(window.kernel_h) * window.kernel_w;
-}
-
-void WindowSize(const fw_window &window, int64_t height, int64_t width, int64_t size[2]) {
-  if (height > kLongest || width > kLongest)
-    Fail("got an image of %lld x %lld. Give sides of at most %lld.", ll{height}, ll{width}, ll{kLongest});
-  const int64_t span_h = int64_t{window.kernel_h - 1} * window.dilation_h + 1;
-  const int64_t span_w = int64_t{window.kernel_w - 1} * window.dilation_w + 1;
-  const int64_t padded_h = height + window.pad_top + window.pad_bottom;
-  const int64_t padded_w = width + window.pad_left + window.pad_right;
-  if (padded_h < span_h || padded_w < span_w)
-    Fail("an image of %lld x %lld, %lld x %lld with its padding, is smaller than the kernel's span of %lld x %lld. "
-         "Give a larger image or more padding.",
-         ll{height}, ll{width}, ll{padded_h}, ll{padded_w}, ll{span_h}, ll{span_w});
-  size[0] = (padded_h - span_h) / window.stride_h + 1;
-  size[1] = (padded_w - span_w) / window.stride_w + 1;
-}
-
 Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, const Wish &wish) {
   Geometry geometry;
-  int64_t size[2];
-  WindowSize(window, height, width, size);
-  if (wish.rows != 0) size[0] = wish.rows;
+  ImageSize size = WindowResult(window, height, width);
+  if (wish.rows != 0) size.height = wish.rows;
   const int32_t vector = wish.vector;
   geometry.height = height;
   geometry.width = width;
-  geometry.out_height = size[0];
-  geometry.out_width = size[1];
+  geometry.out_height = size.height;
+  geometry.out_width = size.width;
   const bool padded = window.pad_top != 0 || window.pad_left != 0 || window.pad_bottom != 0 || window.pad_right != 0;
   const bool point = window.kernel_h == 1 && window.kernel_w == 1 && !padded;
   int64_t pitch;  // positions from a row to the next
@@ -96,13 +57,13 @@ Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, co
     const int64_t last_h = int64_t{window.kernel_h - 1} * window.dilation_h;
     const int64_t last_w = int64_t{window.kernel_w - 1} * window.dilation_w;
     const int64_t down = last_h / split_h, right = last_w / split_w;  // how far taps reach within a phase
-    const int64_t columns = (size[1] - 1) * step + right + 1, rows = size[0] + down;
+    const int64_t columns = (size.width - 1) * step + right + 1, rows = size.height + down;
     // At stride 1 the border right of a row is the border left of the next one too.
     const int64_t shared =
         window.stride_w == 1 ? std::min<int64_t>({window.pad_left, window.pad_right, right}) : 0;
     const int64_t row = CeilDivide(columns - shared, step) * step;
     pitch = row / step;
-    const int64_t positions = Product(size[0] - 1, pitch, "an image") + size[1];
+    const int64_t positions = Product(size.height - 1, pitch, "an image") + size.width;
     const int64_t reach = Product(CeilDivide(positions, vector) * vector, step, "an image") + down * row + right;
     const int64_t lanes = std::max(reach + vector + 4, Product(rows, row, "an image") + shared + vector);
     // Whole cache lines, and one more, so that planes of a power of two don't fall upon the same sets of a cache.
@@ -137,10 +98,10 @@ Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, co
     }
     geometry.plane = Product(static_cast<int64_t>(known.size()), phase_lanes, "an image");
   }
-  if (geometry.plane > kMostLanes || Product(size[0], pitch, "an image") > kMostLanes)
+  if (geometry.plane > kMostLanes || Product(size.height, pitch, "an image") > kMostLanes)
     Fail("an image of %lld x %lld has too many pixels for the integer layers. Give one of at most %lld.", ll{height},
          ll{width}, ll{kMostLanes});
-  geometry.positions = (size[0] - 1) * pitch + size[1];
+  geometry.positions = (size.height - 1) * pitch + size.width;
   geometry.vectors = CeilDivide(geometry.positions, vector);
   MakeLanes(geometry, pitch, vector);
   return geometry;

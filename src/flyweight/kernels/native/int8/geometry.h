@@ -6,16 +6,14 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/window.h"
 #include "flyweight_kernels.h"
 #include "int8/loops.h"
 
 namespace flyweight::int8 {
 
-// The places of a kernel; throws Error where the window's numbers are no window.
-int64_t CheckWindow(const fw_window &window);
-
-// Height and width of the result; throws Error where it would be empty.
-void WindowSize(const fw_window &window, int64_t height, int64_t width, int64_t size[2]);
+// Of the numbers of a window, and of the sides of its kernel: distances are counted in 32 bits.
+constexpr int64_t kMostWindow = kLongestSide / 16, kMostKernel = 1024;
 
 struct Geometry {
   int64_t height = 0, width = 0;          // of the image

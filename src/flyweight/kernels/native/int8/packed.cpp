@@ -61,13 +61,12 @@ Packing::Sizes Packing::SizesOf(int64_t out_height, int64_t out_width) const {
 
 Geometry Packing::Plan(int64_t height, int64_t width, int32_t vector) const {
   Geometry geometry;
-  int64_t size[2];
-  WindowSize(window_, height, width, size);
+  const ImageSize size = WindowResult(window_, height, width);
   geometry.height = height;
   geometry.width = width;
-  geometry.out_height = size[0];
-  geometry.out_width = size[1];
-  const Sizes sizes = SizesOf(size[0], size[1]);
+  geometry.out_height = size.height;
+  geometry.out_width = size.width;
+  const Sizes sizes = SizesOf(size.height, size.width);
   const int64_t stride = window_.stride_h;
   geometry.plane = sizes.first + sizes.shared_rows * sizes.pitch + 2 * vector + period_;
   if (geometry.plane > kMostLanes)
@@ -83,7 +82,7 @@ Geometry Packing::Plan(int64_t height, int64_t width, int32_t vector) const {
   }
   for (int64_t i = 0; i < shared_; ++i)
     geometry.taps.push_back(static_cast<int32_t>(sizes.first + i * sharing_ / stride * sizes.pitch));
-  geometry.positions = (size[0] - 1) * sizes.pitch + size[1];
+  geometry.positions = (size.height - 1) * sizes.pitch + size.width;
   geometry.vectors = (geometry.positions + vector - 1) / vector;
   MakeLanes(geometry, sizes.pitch, vector);
   return geometry;

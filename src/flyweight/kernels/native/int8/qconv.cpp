@@ -36,7 +36,9 @@ class QConv final : public fw_layer {
   const char *kind() const override { return "quantized convolution"; }
   void OutputSize(int64_t height, int64_t width, int64_t out[3]) const override {
     out[0] = rows_;
-    WindowSize(window_, height, width, out + 1);
+    const ImageSize size = WindowResult(window_, height, width);
+    out[1] = size.height;
+    out[2] = size.width;
   }
   void RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const uint8_t *x,
                  uint8_t *y) const override;
@@ -68,7 +70,7 @@ QConv::QConv(const fw_qconv_spec &spec)
   const fw_matrix &weight = spec.weight;
   if (weight.block_rows != 4 || weight.block_columns != 4)
     Fail("weight has blocks of %dx%d. Give 4x4.", weight.block_rows, weight.block_columns);
-  const int64_t taps = CheckWindow(window_);
+  const int64_t taps = CheckWindow(window_, "window", kMostWindow, kMostKernel);
   if (weight.taps != taps)
     Fail("weight has %lld taps, but the window is %d x %d. Give kernel_h * kernel_w taps.",
          static_cast<long long>(weight.taps), window_.kernel_h, window_.kernel_w);

@@ -34,13 +34,15 @@ class QPlane : public fw_layer {
   QPlane(int64_t channels, const fw_window &window) : table_(ActiveTable()), channels_(channels), window_(window) {
     if (channels < 1 || channels > (int64_t{1} << 30))
       Fail("got %lld channels. Give 1 to 2^30.", static_cast<long long>(channels));
-    taps_ = CheckWindow(window_);
+    taps_ = CheckWindow(window_, "window", kMostWindow, kMostKernel);
     groups_ = (channels + 3) / 4;
   }
 
   void OutputSize(int64_t height, int64_t width, int64_t out[3]) const override {
     out[0] = channels_;
-    WindowSize(window_, height, width, out + 1);
+    const ImageSize size = WindowResult(window_, height, width);
+    out[1] = size.height;
+    out[2] = size.width;
   }
 
   void RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const uint8_t *x,
@@ -193,16 +195,15 @@ void QMaxPool::RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int
     QPlane::RunQImage(pool, batch, height, width, x, y);
     return;
   }
-  int64_t size[2];
-  WindowSize(window_, height, width, size);
+  const ImageSize size = WindowResult(window_, height, width);
   const int64_t planes = Product(batch, groups_, "the batch"), lanes = Product(height, width, "an image");
-  const int64_t y_lanes = Product(size[0], size[1], "an image");
+  const int64_t y_lanes = Product(size.height, size.width, "an image");
   Product(Product(std::max(lanes, y_lanes), 4, "an image"), planes, "the batch");
   const int64_t pitch = width + 2 * table_.lanes + 2;
   ParallelFor(pool, planes, [&](int64_t plane) {
     uint8_t *room = ThreadScratch<uint8_t>(Scratch::kTile, static_cast<size_t>(8 * pitch));
-    table_.halve({x + 4 * lanes * plane, y + 4 * y_lanes * plane, room, pitch, height, width, size[0], size[1],
-                  window_.pad_top, window_.pad_left});
+    table_.halve({x + 4 * lanes * plane, y + 4 * y_lanes * plane, room, pitch, height, width, size.height,
+                  size.width, window_.pad_top, window_.pad_left});
   });
 }
 

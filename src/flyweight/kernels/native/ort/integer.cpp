@@ -5,13 +5,14 @@
 namespace flyweight::ort {
 namespace {
 
-struct Zeros {
-  uint8_t x_zero, y_zero, y_low, y_high;
-};
+uint8_t ByteOf(const Node &node, const char *name) { return static_cast<uint8_t>(node.Integer(name, 0, 255)); }
 
-Zeros ZerosOf(const Node &node) {
-  const auto byte = [&](const char *name) { return static_cast<uint8_t>(node.Integer(name, 0, 255)); };
-  return {byte("x_zero"), byte("y_zero"), byte("y_low"), byte("y_high")};
+template <class Spec>
+void ReadZeros(const Node &node, Spec &spec) {
+  spec.x_zero = ByteOf(node, "x_zero");
+  spec.y_zero = ByteOf(node, "y_zero");
+  spec.y_low = ByteOf(node, "y_low");
+  spec.y_high = ByteOf(node, "y_high");
 }
 
 const float *ScaleOf(const Node &node, size_t input, int64_t rows) {
@@ -50,17 +51,13 @@ class QSparseConv {
 
   explicit QSparseConv(const Node &node) : channels_(node.Integer("inputs", 1, kMostRows)) {
     const int64_t rows = node.Integer("rows", 1, kMostRows);
-    const Zeros zeros = ZerosOf(node);
     fw_qconv_spec spec{};
     spec.window = WindowOf(node);
     spec.weight = MatrixOf(node, 1, kInt8, "block", rows, channels_,
                             static_cast<int64_t>(spec.window.kernel_h) * spec.window.kernel_w);
     spec.bias = IntegersOf(node, 3, rows, "bias");
     spec.scale = ScaleOf(node, 4, rows);
-    spec.x_zero = zeros.x_zero;
-    spec.y_zero = zeros.y_zero;
-    spec.y_low = zeros.y_low;
-    spec.y_high = zeros.y_high;
+    ReadZeros(node, spec);
     Check(fw_qconv_create(&spec, layer_.out()));
   }
 
@@ -85,17 +82,13 @@ class QDepthwise {
 
   explicit QDepthwise(const Node &node) {
     const Constant weight = DepthwiseWeight(node, 1, kInt8);
-    const Zeros zeros = ZerosOf(node);
     fw_qdepthwise_spec spec{};
     spec.channels = channels_ = weight.shape[0];
     spec.window = WindowOf(node, weight.shape[2], weight.shape[3]);
     spec.weight = weight.As<int8_t>();
     spec.bias = IntegersOf(node, 2, channels_, "bias");
     spec.scale = ScaleOf(node, 3, channels_);
-    spec.x_zero = zeros.x_zero;
-    spec.y_zero = zeros.y_zero;
-    spec.y_low = zeros.y_low;
-    spec.y_high = zeros.y_high;
+    ReadZeros(node, spec);
     Check(fw_qdepthwise_create(&spec, layer_.out()));
   }
 
@@ -145,7 +138,7 @@ class QAdd {
   static constexpr Type kOut = kUint8;
 
   explicit QAdd(const Node &node) {
-    const auto byte = [&](const char *name) { return static_cast<uint8_t>(node.Integer(name, 0, 255)); };
+    const auto byte = [&](const char *name) { return ByteOf(node, name); };
     spec_ = {node.Number("a_scale"), node.Number("b_scale"), node.Number("y_scale"), byte("a_zero"),
              byte("b_zero"),         byte("y_zero"),         byte("y_low"),          byte("y_high")};
     Check(fw_qadd_run(nullptr, &spec_, 0, nullptr, nullptr, nullptr));  // what is wrong with the numbers, told now
