@@ -2,7 +2,7 @@
 
 ``--train`` makes the networks, on GPUs: MobileNetV2 with ImageNet's values learns Fashion-MNIST enlarged to 224×224 in
 three equal channels, then loses 4×1 blocks (80 and 90 %) or single weights (90 %) gradually, in training, and learns
-from the dense one. MiniLM's networks are those of ``minilm_pruning.py``; ``--minilm`` names its --out. Of each the
+from the dense one, over ``--seeds``; the first is exported. MiniLM's networks are those of ``minilm_pruning.py``; ``--minilm`` names its --out. Of each the
 values are kept in one file, zeros where weights are gone, embeddings in halves. ``--files``, on a CPU, exports each
 network plain and for the sparse kernels, and the dense one as int8 too, scores every file on the report split in ONNX
 Runtime, times all files of a network in turns, and draws the picture beside the record.
@@ -54,6 +54,7 @@ class Plan:
     batch_size: int
     lr: float
     width: float
+    imagenet: str
     out: str
 
 
@@ -89,7 +90,7 @@ def images(plan: Plan) -> Any:
     torch.manual_seed(0)
     network = mobilenet_v2(plan.width, classes=10)
     if plan.width == 1:
-        network = load_mobilenet_v2_weights(network)
+        network = load_mobilenet_v2_weights(network, plan.imagenet or None)
     return replace(task, name=f"{task.name}-{plan.side}", model=Enlarged(network, plan.side))
 
 
@@ -112,13 +113,23 @@ def recipe(plan: Plan, cell: Cell, task: Any) -> tuple[Any, ...]:
 
 
 def work(plan: Plan, cell: Cell) -> list[dict[str, Any]]:
-    """Trains one MobileNetV2 and keeps its values."""
+    """Trains one MobileNetV2, scores it on the report split and keeps its values."""
     from flyweight import Store, run
+    from flyweight.core.task import batches
+    from flyweight.learn.hardware import chosen_device
 
     start, task = time.time(), images(plan)
     model: Any = run(recipe(plan, cell, task), task.model, task, Store(Path(plan.out) / "store"))
+    device, trained = chosen_device("auto"), round(time.time() - start, 1)
+    model.to(device).eval()
+
+    def forward(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return model(x.to(device)).cpu()  # type: ignore[no-any-return]
+
+    report = float(task.quality(forward, batches(task.data.report, 250)))
     kept = keep(model.network, Path(plan.out) / "values" / f"mobilenet_v2-{cell.arm}-s{cell.seed}.safetensors")
-    return [{**dataclasses.asdict(cell), **kept, "train_s": round(time.time() - start, 1)}]
+    return [{**dataclasses.asdict(cell), "report": report, **kept, "train_s": trained}]
 
 
 def text(plan: Plan, folder: str, more: Any) -> list[dict[str, Any]]:
@@ -169,7 +180,7 @@ def files(plan: Plan, folder: Path, reviews: str, weights: str, seconds: float) 
 
     rows = []
     for net, prepare in (("mobilenet_v2", _image_net), ("minilm", _text_net)):
-        found = sorted((folder / "values").glob(f"{net}-*.safetensors"), key=lambda p: "dense" not in p.name)
+        found = sorted((folder / "values").glob(f"{net}-*-s0.safetensors"), key=lambda p: "dense" not in p.name)
         if not found:
             say(f"{net}: no values in {folder / 'values'}")
             continue
@@ -314,11 +325,13 @@ def main() -> None:
     parser.add_argument("--task", default="fashion")
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--width", type=float, default=1.0)
+    parser.add_argument("--seeds", type=int, default=3, help="of MobileNetV2; the first is exported")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--prune-epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--seconds", type=float, default=3.0, help="of timing, a file")
+    parser.add_argument("--imagenet", default="", help="the file of values, where the package is not installed")
     parser.add_argument("--minilm", default="", help="the --out of minilm_pruning.py")
     parser.add_argument("--minilm-record", default="benchmarks/results/minilm_pruning.json", help="its --record")
     parser.add_argument("--reviews", default="", help="the CSV file, where the package is not installed")
@@ -327,13 +340,13 @@ def main() -> None:
     if args.quick:
         args.train = args.files = True
         args.task, args.side, args.width, args.epochs, args.prune_epochs = "fashion-mini", 32, 0.25, 1, 1
-        args.out, args.seconds = f"{args.out}-quick", 0.3
+        args.out, args.seconds, args.seeds = f"{args.out}-quick", 0.3, 1
     plan = Plan(**{f.name: getattr(args, f.name) for f in dataclasses.fields(Plan)})
     start, folder = time.time(), Path(args.out)
     if args.train:
-        cells = [Cell("dense", "plain", 0, True)]
-        rows, missing = execute(work, plan, cells, args.out, 1, args.minutes)  # the others learn from it
-        rest = [Cell(arm, "plain", 0, True) for arm in ARMS if arm != "dense"]
+        cells = [Cell("dense", "plain", seed, True) for seed in range(args.seeds)]
+        rows, missing = execute(work, plan, cells, args.out, args.jobs, args.minutes)  # the others learn from them
+        rest = [Cell(arm, "plain", seed, True) for seed in range(args.seeds) for arm in ARMS if arm != "dense"]
         more, unrun = execute(work, plan, rest, args.out, args.jobs, args.minutes - (time.time() - start) / 60)
         rows, missing = rows + more, missing | unrun
         if args.minilm:
