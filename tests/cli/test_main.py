@@ -19,13 +19,13 @@ from flyweight.cli import main as cli
 from flyweight.cli.doctor import _absent
 from flyweight.cli.optimize import _show, _strategy
 from flyweight.cli.parser import parser, repeatable
-from flyweight.compress.prune.structures.block import block
 from flyweight.compress.prune.structures.element import element
 from flyweight.core.footprint import Footprint
 from flyweight.core.frontier import Frontier
 from flyweight.core.point import Point
 from flyweight.deploy.export.onnx import export_onnx
 from flyweight.search.chain import chain
+from flyweight.search.kernel_blocks import kernel_blocks
 from flyweight.search.pruned import SPARSE_RATIOS, pruned
 from flyweight.search.until import until
 
@@ -169,7 +169,7 @@ def test_pruning_is_a_strategy_by_ratios_or_to_a_budget() -> None:
     assert strategy("--ratios", "[0.2,0.6]", "--seed", "3") == pruned((0.2, 0.6), chain(seed=3))
     assert strategy("--budget", "latency_ms<=2") == until(chain())
     assert strategy("--budget", "latency_ms<=2", "--ratios", "[0.2]") == pruned((0.2,)), "what was asked for is tried"
-    blocks = chain(structure=block(4, 1))
+    blocks = chain(structure=kernel_blocks())
     assert strategy("--structure", "blocks") == pruned(SPARSE_RATIOS, blocks)
     assert strategy("--structure", "weights", "--ratios", "[0.8]") == pruned((0.8,), chain(structure=element()))
     assert strategy("--structure", "blocks", "--budget", "latency_ms<=2") == until(blocks)

@@ -10,6 +10,7 @@ from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.remove import Remove
 from flyweight.compress.prune.scores.magnitude import magnitude
 from flyweight.compress.prune.scores.taylor import taylor
+from flyweight.compress.prune.structures.block import block
 from flyweight.compress.prune.structures.channel import channel
 from flyweight.compress.prune.structures.element import element
 from flyweight.compress.quantize.quantize import Quantize
@@ -20,6 +21,7 @@ from flyweight.learn.distill.distilled import distilled
 from flyweight.learn.train import Train
 from flyweight.search.candidate import plain
 from flyweight.search.chain import chain
+from flyweight.search.kernel_blocks import kernel_blocks
 from flyweight.search.pruned import pruned
 
 
@@ -60,6 +62,7 @@ def test_a_trained_model_is_pruned_without_training(residual_task: Task) -> None
 def test_labels_say_what_goes() -> None:
     assert chain().label(0.5) == "channels −50 % (taylor), int8"
     assert chain(score=magnitude(), structure=element(), bits=None).label(0.3125) == "weights −31.2 % (magnitude)"
+    assert chain(structure=block(16, 1)).label(0.5) == "16×1 blocks −50 % (taylor), int8"
     assert chain().label(0.0) == "unpruned, int8"
 
 
@@ -84,10 +87,11 @@ def test_ratios_come_the_middle_first_in_integers_and_float(task: Task) -> None:
 
 
 def test_it_is_json_both_ways(task: Task) -> None:
-    for candidate in pruned()(task):
+    for candidate in (*pruned()(task), *pruned((0.5,), chain(structure=kernel_blocks()))(task)):
         text = to_json(candidate.recipe)
         assert to_json(from_json(text)) == text
-    assert from_json(to_json(pruned())) == pruned()
+    for strategy in (pruned(), pruned((0.5,), chain(structure=kernel_blocks()))):
+        assert from_json(to_json(strategy)) == strategy
 
 
 def test_wrong_numbers_are_told() -> None:

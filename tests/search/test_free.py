@@ -10,6 +10,7 @@ from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.structures.block import block
 from flyweight.compress.prune.structures.channel import channel
 from flyweight.compress.prune.structures.element import element
+from flyweight.compress.quantize.quantize import Quantize
 from flyweight.core.budget import Budget
 from flyweight.core.errors import FlyweightError, UnknownNameError
 from flyweight.core.footprint import Footprint
@@ -19,6 +20,7 @@ from flyweight.core.task import Task
 from flyweight.models.resize import Resize
 from flyweight.search.candidate import Candidate, Terms
 from flyweight.search.free import free
+from flyweight.search.kernel_blocks import kernel_blocks
 from flyweight.search.space import Space
 from flyweight.search.study import Study
 
@@ -164,6 +166,9 @@ def test_some_trials_prune(fresh_task: Task, tmp_path: Path) -> None:
             prune = next(s for s in candidate.recipe if isinstance(s, Prune))
             assert kinds[kinds.index("Prune") :][:2] == ["Prune", "Remove" if prune.structure == channel() else "Train"]
             assert " −" in candidate.label
+            if isinstance(prune.structure, block):
+                whole = any(isinstance(s, Quantize) and s.activations for s in candidate.recipe)
+                assert prune.structure == kernel_blocks()(8 if whole else None), candidate.label
     (tmp_path / "none").mkdir()
     plainly = free(trials=10, sampler="random", space=Space(pruned=0.0))
     assert not any(isinstance(s, Prune) for c in drive(plainly, fresh_task, tmp_path / "none") for s in c.recipe)

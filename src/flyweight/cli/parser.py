@@ -12,8 +12,8 @@ _METER = "module:function of your own that returns the joules used so far, where
 _KERNELS = "auto: layers of many zeros run on the sparse kernels where that is faster here; none: plain files alone"
 _STRATEGY = "survey: widths and distillation; free: Optuna; prune: by --ratios, or to the budgets where given"
 _STRUCTURE = (
-    "what --strategy prune takes away: channels, which leave the model; or blocks (4×1) or weights, whose zeros the "
-    "sparse kernels skip"
+    "what --strategy prune takes away: channels, which leave the model; or blocks (4×1 in float, 4×4 in int8), whose "
+    "zeros the sparse kernels skip; or single weights, whose zeros they skip in float"
 )
 _RATIOS = (
     "fractions that --strategy prune tries, as in [0.3,0.5]; where no budget is 0.3, 0.5, 0.7, 0.85 of the channels, "

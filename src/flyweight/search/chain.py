@@ -13,7 +13,6 @@ from flyweight.compress.prune.pool import Distribution, Structure
 from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.remove import Remove
 from flyweight.compress.prune.scores.taylor import taylor
-from flyweight.compress.prune.structures.block import block
 from flyweight.compress.prune.structures.channel import channel
 from flyweight.compress.prune.structures.element import element
 from flyweight.compress.quantize.aware import Aware
@@ -23,18 +22,22 @@ from flyweight.core.step import Recipe
 from flyweight.core.task import Task
 from flyweight.learn.train import Train
 from flyweight.search.candidate import plain, seeded
+from flyweight.search.kernel_blocks import kernel_blocks
+from flyweight.search.structure_name import structure_name
 from flyweight.search.taught import taught
 
 _REMOVABLE = ("channels", "heads", "layers")
 """What leaves the model for real; zeros of the others stay, and are stored in few bytes."""
 
-STRUCTURES: Mapping[str, Structure] = {
-    "channels": channel(round_to=8),
-    "blocks": block(4, 1),
+_CHANNELS = channel(round_to=8)
+
+STRUCTURES: Mapping[str, Structure | kernel_blocks] = {
+    "channels": _CHANNELS,
+    "blocks": kernel_blocks(),
     "weights": element(),
 }
 """What the command line's ``--structure`` names: channels leave the model; of the others zeros stay, which the sparse
-kernels skip."""
+kernels skip: of blocks in float and in int8, of single weights in float alone."""
 
 _SLOWER = 0.5
 """Fine-tuning's rate, in that of the baseline; that of the training with rounding is a tenth, as in the survey."""
@@ -48,16 +51,17 @@ class chain:
 
     The baseline's own training comes first, so all ratios share it; then the fraction ``ratio`` of what ``structure``
     takes away goes at once, by ``score`` and ``distribution``; channels, heads and layers leave the model, while
-    blocks and single weights become zeros, which the sparse kernels skip in a float file. It is then
-    trained for ``tuning`` of the baseline's epochs at half its rate, distilled from the baseline, and, where ``bits``
-    says so, quantized with a short training of its rounding. A task whose model is trained already (``train`` None) is
-    pruned and quantized without training. At ratio 0 nothing is pruned. ``seed`` is added to that of the training.
+    blocks and single weights become zeros. Of :class:`~flyweight.search.kernel_blocks.kernel_blocks` those go that the
+    sparse kernels skip in weights of ``bits``, others in int8 than in float. It is then trained for ``tuning`` of the
+    baseline's epochs at half its rate, distilled from the baseline, and, where ``bits`` says so, quantized with a short
+    training of its rounding. A task whose model is trained already (``train`` None) is pruned and quantized without
+    training. At ratio 0 nothing is pruned. ``seed`` is added to that of the training.
 
     Channels stay in multiples of 8, for runtimes compute in blocks: with 18 channels where there were 32, a layer may
     take longer than with all 32 (survey_cnn(0.5), ONNX Runtime: 0.198 ms at 43.8 % removed, 0.075 ms at 50 %).
     """
 
-    structure: Structure = STRUCTURES["channels"]
+    structure: Structure | kernel_blocks = _CHANNELS
     score: Score = taylor()  # noqa: RUF009
     distribution: Distribution = uniform()  # noqa: RUF009
     tuning: float = 0.5
@@ -86,16 +90,21 @@ class chain:
         return (*pruned, Quantize(bits=self.bits, aware=Aware()), rounded)
 
     def label(self, ratio: float) -> str:
-        """What people call it: ``channels −50 % (taylor), int8``."""
-        units = {"elements": "weights"}.get(told := getattr(self.structure, "units", ""), told) or "units"
-        what = f"{units} −{100 * ratio:.3g} % ({type(self.score).__name__})" if ratio else "unpruned"
+        """What people call it: ``channels −50 % (taylor), int8``, or ``4×4 blocks −80 % (taylor), int8``."""
+        score = type(self.score).__name__
+        what = f"{structure_name(self._structure())} −{100 * ratio:.3g} % ({score})" if ratio else "unpruned"
         return what if self.bits is None else f"{what}, int{self.bits}"
 
     def _pruning(self, ratio: float) -> Recipe:
         if not ratio:
             return ()
-        step = Prune(ratio, self.score, self.structure, self.distribution)
-        return (step, Remove()) if getattr(self.structure, "units", "") in _REMOVABLE else (step,)
+        structure = self._structure()
+        step = Prune(ratio, self.score, structure, self.distribution)
+        return (step, Remove()) if getattr(structure, "units", "") in _REMOVABLE else (step,)
+
+    def _structure(self) -> Structure:
+        """What is taken away of weights that are stored in ``bits``."""
+        return self.structure(self.bits) if isinstance(self.structure, kernel_blocks) else self.structure
 
 
 def _again(train: Train, part: float, rate: float, loss: Any) -> Train:

@@ -20,9 +20,10 @@ SPARSE_RATIOS = (0.5, 0.7, 0.8, 0.9)
 class pruned:
     """The baseline pruned by each of ``ratios``, as ``how`` says, in float and in its integers.
 
-    Both share their training. The baseline in integers comes first, then the middle ratio, then its neighbours, so a
-    search that is stopped early has something to show. For a budget instead of ratios take :class:`until`; for files
-    that run on the sparse kernels ``pruned(SPARSE_RATIOS, chain(structure=block(4, 1)))``.
+    Both share their training, but for what :class:`kernel_blocks` leaves, which are other blocks in integers. The
+    baseline in integers comes first, then the middle ratio, then its neighbours, so a search that is stopped early has
+    something to show. For a budget instead of ratios take :class:`until`; for files that run on the sparse kernels
+    ``pruned(SPARSE_RATIOS, chain(structure=kernel_blocks()))``.
     """
 
     ratios: tuple[float, ...] = RATIOS

@@ -13,7 +13,6 @@ from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.remove import Remove
 from flyweight.compress.prune.scores.magnitude import magnitude
 from flyweight.compress.prune.scores.taylor import taylor
-from flyweight.compress.prune.structures.block import block
 from flyweight.compress.prune.structures.channel import channel
 from flyweight.compress.prune.structures.element import element
 from flyweight.compress.quantize.aware import Aware
@@ -28,11 +27,18 @@ from flyweight.learn.augment.mixup import mixed
 from flyweight.learn.train import Train
 from flyweight.models.resize import Resize
 from flyweight.search.candidate import Candidate, plain, seeded
+from flyweight.search.kernel_blocks import kernel_blocks
+from flyweight.search.structure_name import structure_name
 from flyweight.search.taught import taught
 
 _RULES = {"minmax": minmax, "percentile": percentile, "mse": mse, "kl": kl}
-_STRUCTURES: Mapping[str, Structure] = {"channels": channel(), "weights": element(), "blocks": block(4, 1)}
+_STRUCTURES: Mapping[str, Structure | kernel_blocks] = {
+    "channels": channel(),
+    "weights": element(),
+    "blocks": kernel_blocks(),
+}
 _SCORES: Mapping[str, Score] = {"magnitude": magnitude(), "taylor": taylor()}
+_COMPUTED_IN_INTEGERS = ("int8", "int8 aware")
 _QUARTERS = 4
 """Epochs are drawn in quarters of the baseline's, widths in percent: trials that are nearly equal become equal."""
 
@@ -45,6 +51,7 @@ class Space:
     of the baseline's, up to ``longest``), rate, distillation with its temperature and λ, mixup, and which of the task's
     augmentations; then, up to the fraction ``pruned``, which weights, blocks or channels leave it, by which score, and
     the training that follows. Of every task: float, int8 after training with a range rule, int8 weights, or int8 aware.
+    Of integers other blocks go than of floats (:class:`~flyweight.search.kernel_blocks.kernel_blocks`).
     """
 
     widths: tuple[float, float] = (0.05, 1.4)
@@ -55,17 +62,17 @@ class Space:
     def __call__(self, trial: Any, task: Task) -> Candidate:
         """The recipe that ``trial`` chooses."""
         train = seeded(task.train, self.seed) if task.train is not None else None
+        modes = ["float", "int8", "int8 weights", *(["int8 aware"] if isinstance(train, Train) else [])]
+        mode = trial.suggest_categorical("quantization", modes)
         if not isinstance(train, Train):
             recipe, aware = plain(task, self.seed).recipe, None
         else:
-            recipe, aware = self._trained(trial, task, train)
-        recipe = (*recipe, *_quantized(trial, aware))
+            recipe, aware = self._trained(trial, task, train, mode)
+        recipe = (*recipe, *_quantized(trial, mode, aware))
         chosen = [text for step in recipe if (text := _told(step))]
-        return Candidate(
-            label=", ".join((f"trial {trial.number}", *chosen, trial.params["quantization"])), recipe=recipe
-        )
+        return Candidate(label=", ".join((f"trial {trial.number}", *chosen, mode)), recipe=recipe)
 
-    def _trained(self, trial: Any, task: Task, train: Train) -> tuple[Recipe, Train]:
+    def _trained(self, trial: Any, task: Task, train: Train, mode: str) -> tuple[Recipe, Train]:
         resized: tuple[Step, ...] = ()
         if task.family is not None:
             width = round(trial.suggest_float("width", *self.widths, log=True), 2)
@@ -81,12 +88,14 @@ class Space:
             loss=self._loss(trial, task, train),
             augment=chosen,
         )
-        return (*resized, step, *self._pruned(trial, step)), step
+        return (*resized, step, *self._pruned(trial, step, mode)), step
 
-    def _pruned(self, trial: Any, train: Train) -> Recipe:
+    def _pruned(self, trial: Any, train: Train, mode: str) -> Recipe:
         if not self.pruned or not trial.suggest_categorical("pruned", [False, True]):
             return ()
         structure = _STRUCTURES[trial.suggest_categorical("structure", sorted(_STRUCTURES))]
+        if isinstance(structure, kernel_blocks):
+            structure = structure(8 if mode in _COMPUTED_IN_INTEGERS else None)
         ratio = round(trial.suggest_float("ratio", min(0.1, self.pruned), self.pruned), 2)
         score = _SCORES[trial.suggest_categorical("score", sorted(_SCORES))]
         tuning = trial.suggest_categorical("tuning", [0.25, 0.5, 1.0])
@@ -113,14 +122,11 @@ class Space:
 
 def _told(step: Step) -> str | None:
     if isinstance(step, Prune):
-        units = {"elements": "weights"}.get(step.structure.units, step.structure.units)  # type: ignore[attr-defined]
-        return f"{units} −{100 * step.ratio:.3g} %"
+        return f"{structure_name(step.structure)} −{100 * step.ratio:.3g} %"
     return f"width {step.width:g}" if isinstance(step, Resize) else None
 
 
-def _quantized(trial: Any, train: Train | None) -> tuple[Step, ...]:
-    modes = ["float", "int8", "int8 weights", *(["int8 aware"] if train is not None else [])]
-    mode = trial.suggest_categorical("quantization", modes)
+def _quantized(trial: Any, mode: str, train: Train | None) -> tuple[Step, ...]:
     if mode == "float":
         return ()
     if mode == "int8 weights":
