@@ -148,7 +148,7 @@ def _as(port: dict[str, Any], array: Any) -> Any:
 
 def _kernel(request: dict[str, Any], arrays: list[Any]) -> tuple[Call, str]:
     """One layer through the C interface."""
-    from sparse_speed_kernel import kernel
+    from sparse_speed.kernel import kernel
 
     return kernel(request, arrays)
 

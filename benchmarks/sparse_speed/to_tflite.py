@@ -1,6 +1,6 @@
 """Exported programs (``.pt2``) to ``.tflite`` files, float or int8: run by the Python that has litert-torch.
 
-python benchmarks/sparse_speed_litert.py program.pt2 file.tflite [more.pt2 more.tflite ...] [--calibrate inputs.npz]
+python benchmarks/sparse_speed/to_tflite.py program.pt2 file.tflite [more.pt2 more.tflite ...] [--calibrate inputs.npz]
 """
 
 from __future__ import annotations

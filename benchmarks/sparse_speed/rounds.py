@@ -76,7 +76,7 @@ class Workers:
 
     def _start(self, name: str) -> subprocess.Popen[str]:
         python = self._pythons.get(name.partition(":")[0], sys.executable)
-        folder = Path(__file__).resolve().parent
+        folder = Path(__file__).resolve().parents[1]
         # Another Python has libraries of its own, and gets nothing of this one's but flyweight.
         paths = [str(folder), str(folder.parent / "src"), *(sys.path if python == sys.executable else ())]
         environment = {
@@ -88,7 +88,7 @@ class Workers:
         }
         log = subprocess.DEVNULL if not os.environ.get("SPARSE_SPEED_LOG") else None
         self._running[name] = subprocess.Popen(
-            [python, str(folder / "sparse_speed_worker.py"), *(["--ahead"] if self._ahead else [])],
+            [python, "-m", "sparse_speed.worker", *(["--ahead"] if self._ahead else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -110,7 +110,7 @@ def image(layer: Layer) -> Array:
 
 
 def kernel_inputs(layer: Layer, block: tuple[int, int], sparsity: float, path: Path) -> tuple[dict[str, Any], int]:
-    """Writes x, values, keep and bias for ``sparse_speed_kernel.py``; gives its spec, and the numbers kept."""
+    """Writes x, values, keep and bias for ``kernel.py``; gives its spec, and the numbers kept."""
     pruned = weight(layer, block, sparsity)
     values, keep = pack(pruned, block)
     k = max(1, layer.kernel)

@@ -212,7 +212,7 @@ def write_tflites(
             owned, given = _ChannelsLast(owned, both), (given[0].permute(0, 2, 3, 1).contiguous(),)
         torch.export.save(torch.export.export(owned, given), path.with_suffix(".pt2"))
         files += [str(path.with_suffix(".pt2")), str(path)]
-    script = Path(__file__).with_name("sparse_speed_litert.py")
+    script = Path(__file__).with_name("to_tflite.py")
     more = ["--calibrate", str(calibrate)] if calibrate else []
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [python, str(script), *files, *more]

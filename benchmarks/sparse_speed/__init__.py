@@ -1,0 +1,1 @@
+"""What ``benchmarks/sparse_speed.py`` runs: one program, a task a file."""
