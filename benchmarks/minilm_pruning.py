@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from cells import arguments, execute, finish, table, told, why  # (siblings: the benchmark folder is no package)
 from intervals import mean_interval
 from trials import TUNING, Cell, best
+from values import keep
 
 SETTINGS = {
     "dense": ("plain",),
@@ -219,6 +220,7 @@ def work(plan: Plan, cell: Cell) -> list[dict[str, Any]]:
     row["zeros"] = 1 - sum(int(k.sum()) for k in masks) / sum(k.numel() for k in masks) if masks else 0.0
     if cell.reported:
         artifact = export_onnx(model.cpu(), task, Path(plan.out) / "models" / f"{cell.arm}-s{cell.seed}.onnx")
+        keep(model, Path(plan.out) / "values" / f"minilm-{cell.arm}-s{cell.seed}.safetensors")
         row |= {"size_bytes": artifact.path.stat().st_size, "parity": check_parity(model, artifact, task)["top1_equal"]}
     return [row]
 

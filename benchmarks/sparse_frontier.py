@@ -2,14 +2,15 @@
 
 ``--train`` makes the networks, on GPUs: MobileNetV2 with ImageNet's values learns Fashion-MNIST enlarged to 224×224 in
 three equal channels, then loses 4×1 blocks (80 and 90 %) or single weights (90 %) gradually, in training, and learns
-from the dense one, over ``--seeds``; the first is exported. MiniLM's networks are those of ``minilm_pruning.py``; ``--minilm`` names its --out. Of each the
-values are kept in one file, zeros where weights are gone, embeddings in halves. ``--files``, on a CPU, exports each
-network plain and for the sparse kernels, and the dense one as int8 too, scores every file on the report split in ONNX
-Runtime, times all files of a network in turns, and draws the picture beside the record.
+from the dense one, over ``--seeds``; the first is exported. Of each the values are kept in one file, zeros where
+weights are gone. MiniLM's are those of ``minilm_pruning.py``; ``--minilm`` names its --out. ``--files``, on a CPU,
+exports each network plain and for the sparse kernels, and the dense one as int8 too, scores every file on the report
+split in ONNX Runtime, times all files of a network in turns, and draws the picture beside the record.
 
     python benchmarks/sparse_frontier.py --quick                                          # two cores, minutes
-    python benchmarks/sparse_frontier.py --train --jobs 4 --minilm run/minilm-pruning --out run/frontier     # on GPUs
-    python benchmarks/sparse_frontier.py --files --out run/frontier --record benchmarks/results/sparse_frontier.json
+    python benchmarks/sparse_frontier.py --train --jobs 4 --out run/frontier                    # on GPUs
+    python benchmarks/sparse_frontier.py --files --out run/frontier --minilm run/minilm-pruning \\
+        --record benchmarks/results/sparse_frontier.json
 """
 
 from __future__ import annotations
@@ -29,16 +30,10 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from cells import arguments, execute, finish, say, table, told  # (siblings: the benchmark folder is no package)
 from trials import Cell
+from values import keep, restore
 
 ARMS = {"dense": (0.0, 1), "blocks80": (0.8, 4), "blocks90": (0.9, 4), "weights90": (0.9, 1)}
 """Of MobileNetV2: the fraction that goes, in blocks of how many rows."""
-
-MINILM = {
-    "dense": "plain",
-    "blocks80": "magnitude+global_+4e-4+all+0.15",
-    "blocks90": "magnitude+global_+4e-4+last+0.15",
-}
-"""Of MiniLM: the settings that ``minilm_pruning.py --tune`` chose on select."""
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -132,58 +127,19 @@ def work(plan: Plan, cell: Cell) -> list[dict[str, Any]]:
     return [{**dataclasses.asdict(cell), "report": report, **kept, "train_s": trained}]
 
 
-def text(plan: Plan, folder: str, more: Any) -> list[dict[str, Any]]:
-    """Keeps the values of MiniLM's networks, which lie finished in the store of ``minilm_pruning.py``."""
-    import minilm_pruning as bench
-
-    from flyweight import Store, run
-
-    old = bench.Plan(**{**more, "out": folder})
-    task, store, rows = bench.prepared(old), Store(Path(folder) / "store"), []
-    for arm, setting in MINILM.items():
-        cell = Cell(arm, setting, 0, True)
-        steps = bench.recipe(old, cell, task)
-        model = run(steps[:1], task.model, task, store).eval()
-        if arm != "dense":
-            learnt = replace(task, model=model, teacher=model.requires_grad_(False))
-            model = run(steps[1:], model.requires_grad_(True), learnt, store)
-        kept = keep(model, Path(plan.out) / "values" / f"minilm-{arm}-s0.safetensors")
-        rows.append({**dataclasses.asdict(cell), **kept})
-    return rows
-
-
-def keep(model: nn.Module, path: Path) -> dict[str, Any]:
-    """Writes the values that ``model`` computes with; says how many are zero."""
-    from safetensors.torch import save_file
-    from torch.nn.utils import parametrize
-
-    plain = {}
-    for name, module in model.cpu().named_modules():
-        if "parametrizations" in name.split("."):
-            continue
-        keys = [*dict(module.named_parameters(recurse=False)), *dict(module.named_buffers(recurse=False))]
-        keys += list(module.parametrizations) if parametrize.is_parametrized(module) else []
-        for key in keys:
-            value = getattr(module, key).detach()
-            half = isinstance(module, nn.Embedding)
-            plain[f"{name}.{key}".lstrip(".")] = (value.half() if half else value).contiguous().clone()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(plain, path)
-    weights = [v for v in plain.values() if v.dim() > 1]
-    return {"values": path.name, "zeros": sum(int((v == 0).sum()) for v in weights) / sum(v.numel() for v in weights)}
-
-
-def files(plan: Plan, folder: Path, reviews: str, weights: str, seconds: float) -> list[dict[str, Any]]:
+def files(plan: Plan, folder: Path, text: str, reviews: str, weights: str, seconds: float) -> list[dict[str, Any]]:
     """A row for each file of each network: quality on report, bytes, and latency in turns with the dense file."""
     from flyweight.deploy.runtimes.open import open_artifact, runtime_name
     from flyweight.measure.footprint import footprints
 
     rows = []
-    for net, prepare in (("mobilenet_v2", _image_net), ("minilm", _text_net)):
-        found = sorted((folder / "values").glob(f"{net}-*-s0.safetensors"), key=lambda p: "dense" not in p.name)
+    nets_: list[tuple[str, Any, Path]] = [("mobilenet_v2", _image_net, folder)]
+    if text:
+        nets_.append(("minilm", _text_net, Path(text)))
+    for net, prepare, source in nets_:
+        found = sorted((source / "values").glob(f"{net}-*-s0.safetensors"), key=lambda p: "dense" not in p.name)
         if not found:
-            say(f"{net}: no values in {folder / 'values'}")
-            continue
+            raise SystemExit(f"{net}: no values in {source / 'values'}; make them with --train or minilm_pruning.py")
         made = []
         for path in found:
             arm = path.name.split("-")[1]
@@ -255,19 +211,6 @@ def _text_net(plan: Plan, path: Path, rows: int, reviews: str, weights: str) -> 
     return task.model.eval(), own, lambda: cut(task.data.report, 16)
 
 
-def restore(model: nn.Module, path: Path, rows: int) -> None:
-    """Gives ``model`` the values kept at ``path``, and masks of ``rows`` × 1 where a layer's are mostly zero."""
-    from safetensors.torch import load_file
-
-    from flyweight.surgery.mask import mask_of
-
-    model.load_state_dict({k: v.float() if v.dtype == torch.half else v for k, v in load_file(path).items()})
-    for module in list(model.modules()):
-        if isinstance(module, nn.Linear | nn.Conv2d) and float((module.weight == 0).float().mean()) > 0.5:
-            gone = module.weight.detach() == 0
-            mask_of(module, "weight", (rows, 1)).keep.copy_(~gone)
-
-
 def picture(rows: list[dict[str, Any]]) -> str:
     """Quality against latency, a panel a network; a dot's area is the file's bytes."""
     import html
@@ -333,7 +276,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="of timing, a file")
     parser.add_argument("--imagenet", default="", help="the file of values, where the package is not installed")
     parser.add_argument("--minilm", default="", help="the --out of minilm_pruning.py")
-    parser.add_argument("--minilm-record", default="benchmarks/results/minilm_pruning.json", help="its --record")
     parser.add_argument("--reviews", default="", help="the CSV file, where the package is not installed")
     parser.add_argument("--model", default="", help="MiniLM's folder, where the package is not installed")
     args = parser.parse_args()
@@ -348,18 +290,15 @@ def main() -> None:
         rows, missing = execute(work, plan, cells, args.out, args.jobs, args.minutes)  # the others learn from them
         rest = [Cell(arm, "plain", seed, True) for seed in range(args.seeds) for arm in ARMS if arm != "dense"]
         more, unrun = execute(work, plan, rest, args.out, args.jobs, args.minutes - (time.time() - start) / 60)
-        rows, missing = rows + more, missing | unrun
-        if args.minilm:
-            old = json.loads(Path(args.minilm_record).read_text())["plan"]
-            rows += text(plan, args.minilm, old | {"reviews": args.reviews, "model": args.model})
-        kept = told(plan, rows, missing, time.time() - start)
+        kept = told(plan, rows + more, missing | unrun, time.time() - start)
         (folder / "training.json").write_text(json.dumps(kept, indent=1) + "\n")
         if not args.files:
-            finish(args, kept, table(("network", "zeros"), [(r["values"], r["zeros"]) for r in rows]))
+            lines = [(r["values"], r["zeros"], f"{100 * r['report']:.2f}") for r in kept["rows"]]
+            finish(args, kept, table(("network", "zeros", "report %"), lines))
     if args.files:
         training = folder / "training.json"
         trained = json.loads(training.read_text()) if training.exists() else None
-        rows = files(plan, folder, args.reviews, args.model, args.seconds)
+        rows = files(plan, folder, args.minilm, args.reviews, args.model, args.seconds)
         svg = Path(args.record).with_suffix(".svg") if args.record else folder / "frontier.svg"
         svg.write_text(picture(rows), encoding="utf-8")
         finish(args, told(plan, rows, {}, time.time() - start, training=trained), shown(rows))
