@@ -308,6 +308,9 @@ REFUSED = {
     "linear bias": (ops.sparse_linear, changed(linear(), 3, torch.zeros(2)), ["13 rows", "(2,)"]),
     "no depthwise": (ops.depthwise, changed(depthwise(), 1, torch.zeros(7, 2, 3, 3)), ["(7, 2, 3, 3)", "groups"]),
     "no residual": (ops.sparse_block, changed(block(), 11, WINDOW), ["(2, 7, 9, 11)", "residual=False"]),
+    "two activations": (ops.sparse_block, changed(block(), 12, ["Relu", ""]), ["('Relu', '')", "three"]),
+    "tiles of the expand": (ops.sparse_block, changed(block(), 10, [3, 1, 1, 1]), ["(3, 1)", "1, 2, 4, 8, 16"]),
+    "bias of the project": (ops.sparse_block, changed(block(), 8, torch.zeros(2)), ["7 rows", "(2,)"]),
     "half an expand": (ops.sparse_block, changed(block(), 2, None), ["13 and 7", "expand_keep"]),
 }  # fmt: skip
 

@@ -192,6 +192,7 @@ REFUSED = {
     "activation": (lambda: SparseLinear(torch.zeros(8, 8), activation="relu"), ["'relu'", "Did you mean 'Relu'"]),
     "bias": (lambda: SparseLinear(torch.zeros(8, 8), torch.zeros(7)), ["8 rows", "(7,)"]),
     "window": (lambda: SparseConv2d(torch.zeros(8, 8, 1, 1), window=(1, 1)), ["(1, 1)", "stride"]),
+    "no depthwise": (lambda: DepthwiseConv2d(torch.zeros(8, 2, 3, 3)), ["DepthwiseConv2d", "(8, 2, 3, 3)", "groups"]),
     "strided": (
         lambda: SparseBlock(
             None,

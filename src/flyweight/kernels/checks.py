@@ -48,33 +48,48 @@ def check_residual(name: str, residual: Tensor | None, size: Sequence[Any]) -> N
         )
 
 
-def check_bias(name: str, bias: Tensor | None, rows: int) -> None:
-    """Raises :class:`ShapeError` where ``bias`` is not one value a row."""
+def check_depthwise(name: str, weight: Tensor) -> None:
+    """Raises :class:`ShapeError` where ``weight`` is not one kernel a channel."""
+    if weight.dim() != 4 or weight.shape[1] != 1:
+        raise ShapeError(
+            f"ShapeError: {name} takes a depthwise weight (channels, 1, kernel_h, kernel_w), and got "
+            f"{tuple(weight.shape)}. Give a convolution of as many groups as channels."
+        )
+
+
+def check_layer(
+    name: str,
+    rows: int,
+    bias: Tensor | None,
+    activation: str,
+    *,
+    block: Sequence[int] | None = None,
+    window: Sequence[int] | None = None,
+) -> None:
+    """Whether what a layer of ``rows`` outputs is told holds together; None of what it does not have.
+
+    Raises :class:`ShapeError` for tiles that no kernel exists for, a window that is not two strides, two dilations and
+    four paddings, and a bias that is not one value a row; :class:`UnknownNameError` for an activation that there is
+    not.
+    """
+    if block is not None and (len(block) != 2 or block[0] not in BLOCK_ROWS or block[1] != 1):
+        raise ShapeError(
+            f"ShapeError: {name} has no kernel for tiles of {tuple(block)}. Give (R, 1) with R one of "
+            f"{', '.join(map(str, BLOCK_ROWS))}."
+        )
+    if window is not None and (len(window) != 8 or min(window[:4]) < 1 or min(window[4:]) < 0):
+        raise ShapeError(
+            f"ShapeError: {name} got the window {tuple(window)}. Give strides and dilations of 1 or more and paddings "
+            "of 0 or more: (stride_h, stride_w, dilation_h, dilation_w, top, left, bottom, right)."
+        )
+    activation_number(activation)
     if bias is not None and tuple(bias.shape) != (rows,):
         raise ShapeError(
             f"ShapeError: {name} has {rows} rows and a bias of {tuple(bias.shape)}. Give one value a row, ({rows},)."
         )
 
 
-def check_block(name: str, block: Sequence[int]) -> None:
-    """Raises :class:`ShapeError` for tiles that no kernel exists for."""
-    if len(block) != 2 or block[0] not in BLOCK_ROWS or block[1] != 1:
-        raise ShapeError(
-            f"ShapeError: {name} has no kernel for tiles of {tuple(block)}. Give (R, 1) with R one of "
-            f"{', '.join(map(str, BLOCK_ROWS))}."
-        )
-
-
-def check_window(name: str, window: Sequence[int]) -> None:
-    """Raises :class:`ShapeError` where ``window`` is not two strides, two dilations and four paddings."""
-    if len(window) != 8 or min(window[:4]) < 1 or min(window[4:]) < 0:
-        raise ShapeError(
-            f"ShapeError: {name} got the window {tuple(window)}. Give strides and dilations of 1 or more and paddings "
-            "of 0 or more: (stride_h, stride_w, dilation_h, dilation_w, top, left, bottom, right)."
-        )
-
-
-def check_activation(activation: str) -> int:
+def activation_number(activation: str) -> int:
     """The number of ``activation`` in the C interface; raises :class:`UnknownNameError` for one that there is not."""
     if activation not in ACTIVATIONS:
         raise unknown_name("activation", activation, [name or "(none)" for name in ACTIVATIONS])

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flyweight.core.errors import ShapeError
 from flyweight.kernels import abi
-from flyweight.kernels.checks import check_activation, check_bias, check_image, check_window, image_size
+from flyweight.kernels.checks import activation_number, check_depthwise, check_image, check_layer, image_size
 from flyweight.kernels.layer import Layer, floats, native
 from flyweight.kernels.operation import operation
 from flyweight.kernels.prepared import prepared
@@ -42,14 +41,8 @@ def _weight(
     weight: Tensor, bias: Tensor | None, shape: tuple[int, ...], window: tuple[int, ...], activation: str
 ) -> Tensor:
     """The weight of a depthwise convolution whose description holds together."""
-    if len(shape) != 4 or shape[1] != 1:
-        raise ShapeError(
-            f"ShapeError: {NAME} takes a weight (channels, 1, kernel_h, kernel_w), and got {shape}. Give a convolution "
-            "of as many groups as channels."
-        )
-    check_window(NAME, window)
-    check_activation(activation)
-    check_bias(NAME, bias, shape[0])
+    check_depthwise(NAME, weight)
+    check_layer(NAME, len(weight), bias, activation, window=window)
     return weight
 
 
@@ -67,7 +60,7 @@ def _layer(
 def depthwise_spec(weight: Tensor, bias: Tensor | None, window: Sequence[int], activation: str) -> abi.DepthwiseSpec:
     """``fw_depthwise_spec`` of tensors without gaps, which have to live until the layer is made."""
     told = abi.Window(*weight.shape[2:], *window)
-    return abi.DepthwiseSpec(weight.shape[0], told, floats(weight), floats(bias), check_activation(activation))
+    return abi.DepthwiseSpec(weight.shape[0], told, floats(weight), floats(bias), activation_number(activation))
 
 
 depthwise = operation(

@@ -61,6 +61,13 @@ def unpack(values: Tensor, keep: Tensor, shape: tuple[int, ...], block: tuple[in
     return flat[:rows, :inputs].reshape(shape)
 
 
+def unpacked(values: Tensor, keep: Tensor, shape: tuple[int, ...], block: tuple[int, ...]) -> Tensor:
+    """As :func:`unpack`, of what is checked first (:func:`check_matrix`)."""
+    rows, columns = block
+    check_matrix(values, keep, shape, (rows, columns))
+    return unpack(values, keep, shape, (rows, columns))
+
+
 def check_matrix(values: Tensor, keep: Tensor, shape: tuple[int, ...], block: tuple[int, int]) -> None:
     """Raises :class:`ShapeError` where ``values`` and ``keep`` are not those of a weight of ``shape`` in tiles of
     ``block``."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flyweight.core.errors import ShapeError
 from flyweight.kernels import abi
-from flyweight.kernels.checks import check_activation, check_bias, check_block, check_image, check_window, image_size
+from flyweight.kernels.checks import check_depthwise, check_image, check_layer, image_size
 from flyweight.kernels.depthwise import depthwise_spec
 from flyweight.kernels.layer import Layer, native
 from flyweight.kernels.matrix import check_matrix
@@ -66,26 +66,24 @@ def _checked(
     """Whether the description of a block holds together."""
     inputs, rows = shape
     channels = weight.shape[0]
-    if weight.dim() != 4 or weight.shape[1] != 1:
-        raise ShapeError(
-            f"ShapeError: {NAME} takes a depthwise weight (channels, 1, kernel_h, kernel_w), and got "
-            f"{tuple(weight.shape)}. Give a convolution of as many groups as channels."
-        )
+    check_depthwise(NAME, weight)
     if (expand_values is None) != (expand_keep is None) or (expand_values is None and channels != inputs):
         raise ShapeError(
             f"ShapeError: {NAME} without an expand has as many channels as inputs, and got {channels} and {inputs}. "
             "Give both expand_values and expand_keep."
         )
-    check_window(NAME, window)
-    for activation in activations:
-        check_activation(activation)
+    if len(activations) != 3:
+        raise ShapeError(
+            f"ShapeError: {NAME} got the activations {tuple(activations)}. Give three, of expand, depthwise and project, "
+            'with "" for none.'
+        )
+    first, middle, last = activations
+    check_layer(NAME, channels, expand_bias, first, block=None if expand_values is None else blocks[:2])
+    check_layer(NAME, channels, bias, middle, window=window)
+    check_layer(NAME, rows, project_bias, last, block=blocks[2:])
     if expand_values is not None and expand_keep is not None:
-        check_block(NAME, blocks[:2])
         check_matrix(expand_values, expand_keep, (channels, inputs), (blocks[0], blocks[1]))
-    check_block(NAME, blocks[2:])
     check_matrix(project_values, project_keep, (rows, channels), (blocks[2], blocks[3]))
-    for one, length in ((expand_bias, channels), (bias, channels), (project_bias, rows)):
-        check_bias(NAME, one, length)
 
 
 def _layer(

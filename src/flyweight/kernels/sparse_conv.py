@@ -9,17 +9,9 @@ import torch
 from torch import Tensor
 
 from flyweight.kernels import abi
-from flyweight.kernels.checks import (
-    check_activation,
-    check_bias,
-    check_block,
-    check_image,
-    check_residual,
-    check_window,
-    image_size,
-)
+from flyweight.kernels.checks import activation_number, check_image, check_layer, check_residual, image_size
 from flyweight.kernels.layer import Layer, floats, matrix, native
-from flyweight.kernels.matrix import check_matrix, unpack
+from flyweight.kernels.matrix import unpacked
 from flyweight.kernels.operation import operation
 from flyweight.kernels.prepared import prepared
 from flyweight.kernels.reference.convolution import convolution
@@ -79,12 +71,8 @@ def _weight(
     activation: str,
 ) -> Tensor:
     """The dense weight of a convolution whose description holds together."""
-    check_block(NAME, block)
-    check_window(NAME, window)
-    check_activation(activation)
-    check_bias(NAME, bias, shape[0])
-    check_matrix(values, keep, shape, (block[0], block[1]))
-    return unpack(values, keep, shape, (block[0], block[1]))
+    check_layer(NAME, shape[0], bias, activation, block=block, window=window)
+    return unpacked(values, keep, shape, block)
 
 
 def _layer(
@@ -99,9 +87,7 @@ def _layer(
     """What computes it: a layer of the library, or the dense weight where that cannot."""
     if not native(values, bias):
         return _weight(values, keep, bias, shape, block, window, activation)
-    check_block(NAME, block)
-    check_window(NAME, window)
-    check_bias(NAME, bias, shape[0])
+    check_layer(NAME, shape[0], bias, activation, block=block, window=window)
     held = values.contiguous(), keep.contiguous(), None if bias is None else bias.contiguous()
     return Layer("conv", conv_spec(*held, shape, block, window, activation))
 
@@ -117,7 +103,7 @@ def conv_spec(
 ) -> abi.ConvSpec:
     """``fw_conv_spec`` of tensors without gaps, which have to live until the layer is made."""
     weight = matrix(values, keep, shape, block)
-    return abi.ConvSpec(weight, abi.Window(*shape[2:], *window), floats(bias), check_activation(activation))
+    return abi.ConvSpec(weight, abi.Window(*shape[2:], *window), floats(bias), activation_number(activation))
 
 
 sparse_conv = operation(

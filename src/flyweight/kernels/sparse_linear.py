@@ -10,9 +10,9 @@ from torch import Tensor
 
 from flyweight.core.errors import ShapeError
 from flyweight.kernels import abi
-from flyweight.kernels.checks import check_activation, check_bias, check_block, check_residual
+from flyweight.kernels.checks import activation_number, check_layer, check_residual
 from flyweight.kernels.layer import Layer, floats, matrix, native
-from flyweight.kernels.matrix import check_matrix, unpack
+from flyweight.kernels.matrix import unpacked
 from flyweight.kernels.operation import operation
 from flyweight.kernels.prepared import prepared
 from flyweight.kernels.reference.sparse_linear import linear
@@ -73,11 +73,8 @@ def _weight(
     activation: str,
 ) -> Tensor:
     """The dense weight of a linear layer whose description holds together."""
-    check_block(NAME, block)
-    check_activation(activation)
-    check_bias(NAME, bias, shape[0])
-    check_matrix(values, keep, shape, (block[0], block[1]))
-    return unpack(values, keep, shape, (block[0], block[1]))
+    check_layer(NAME, shape[0], bias, activation, block=block)
+    return unpacked(values, keep, shape, block)
 
 
 def _layer(
@@ -91,11 +88,10 @@ def _layer(
     """What computes it: a layer of the library, or the dense weight where that cannot."""
     if not native(values, bias):
         return _weight(values, keep, bias, shape, block, activation)
-    check_block(NAME, block)
-    check_bias(NAME, bias, shape[0])
+    check_layer(NAME, shape[0], bias, activation, block=block)
     values, keep = values.contiguous(), keep.contiguous()
     bias = None if bias is None else bias.contiguous()
-    spec = abi.LinearSpec(matrix(values, keep, shape, block), floats(bias), check_activation(activation))
+    spec = abi.LinearSpec(matrix(values, keep, shape, block), floats(bias), activation_number(activation))
     return Layer("linear", spec)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from flyweight.core.errors import UnsupportedError
-from flyweight.kernels.checks import check_activation, check_bias, check_window
+from flyweight.kernels.checks import check_depthwise, check_layer
 from flyweight.kernels.depthwise import depthwise
 from flyweight.layers.window import window_of
 
@@ -26,9 +26,8 @@ class DepthwiseConv2d(nn.Module):
         activation: str = "",
     ) -> None:
         super().__init__()
-        check_window("DepthwiseConv2d", window)
-        check_activation(activation)
-        check_bias("DepthwiseConv2d", bias, len(weight))
+        check_depthwise("DepthwiseConv2d", weight)
+        check_layer("DepthwiseConv2d", len(weight), bias, activation, window=window)
         self.window, self.activation = window, activation
         with torch.inference_mode(False), torch.no_grad():  # whose tensors would tell of no change
             self.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)

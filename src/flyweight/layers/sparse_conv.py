@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from flyweight.core.errors import UnsupportedError
-from flyweight.kernels.checks import check_activation, check_bias, check_block, check_window
+from flyweight.kernels.checks import check_layer
 from flyweight.kernels.matrix import pack, unpack
 from flyweight.kernels.sparse_conv import sparse_conv
 from flyweight.layers.block import block_of
@@ -34,10 +34,7 @@ class SparseConv2d(nn.Module):
         activation: str = "",
     ) -> None:
         super().__init__()
-        check_block("SparseConv2d", block)
-        check_window("SparseConv2d", window)
-        check_activation(activation)
-        check_bias("SparseConv2d", bias, len(weight))
+        check_layer("SparseConv2d", len(weight), bias, activation, block=block, window=window)
         self.shape, self.block, self.window, self.activation = tuple(weight.shape), block, window, activation
         with torch.inference_mode(False), torch.no_grad():  # whose tensors would tell of no change
             values, keep = pack(weight.detach().clone(), block)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from flyweight.core.errors import UnsupportedError
-from flyweight.kernels.checks import check_activation, check_bias, check_block
+from flyweight.kernels.checks import check_layer
 from flyweight.kernels.matrix import pack, unpack
 from flyweight.kernels.sparse_linear import sparse_linear
 from flyweight.layers.block import block_of
@@ -28,9 +28,7 @@ class SparseLinear(nn.Module):
         self, weight: Tensor, bias: Tensor | None = None, block: tuple[int, int] = (4, 1), activation: str = ""
     ) -> None:
         super().__init__()
-        check_block("SparseLinear", block)
-        check_activation(activation)
-        check_bias("SparseLinear", bias, len(weight))
+        check_layer("SparseLinear", len(weight), bias, activation, block=block)
         self.shape, self.block, self.activation = tuple(weight.shape), block, activation
         with torch.inference_mode(False), torch.no_grad():  # whose tensors would tell of no change
             values, keep = pack(weight.detach().clone(), block)
