@@ -74,8 +74,8 @@ def _checked(
         )
     if len(activations) != 3:
         raise ShapeError(
-            f"ShapeError: {NAME} got the activations {tuple(activations)}. Give three, of expand, depthwise and project, "
-            'with "" for none.'
+            f"ShapeError: {NAME} got the activations {tuple(activations)}. Give those of expand, depthwise and project, "
+            'three, "" for none.'
         )
     first, middle, last = activations
     check_layer(NAME, channels, expand_bias, first, block=None if expand_values is None else blocks[:2])
