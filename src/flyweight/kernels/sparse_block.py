@@ -74,7 +74,7 @@ def _checked(
         )
     if len(activations) != 3:
         raise ShapeError(
-            f"ShapeError: {NAME} got the activations {tuple(activations)}. Give those of expand, depthwise and project, "
+            f"ShapeError: {NAME} got the activations {tuple(activations)}. Give those of expand, depthwise, project: "
             'three, "" for none.'
         )
     first, middle, last = activations
