@@ -8,11 +8,15 @@ import pytest
 
 from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.remove import Remove
+from flyweight.compress.prune.schedules.cubic import cubic
+from flyweight.compress.prune.schedules.one_shot import one_shot
 from flyweight.compress.prune.scores.magnitude import magnitude
+from flyweight.compress.prune.scores.obd import obd
 from flyweight.compress.prune.scores.taylor import taylor
 from flyweight.compress.prune.structures.block import block
 from flyweight.compress.prune.structures.channel import channel
 from flyweight.compress.prune.structures.element import element
+from flyweight.compress.prune.structures.n_m import n_m
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.core.errors import FlyweightError
 from flyweight.core.serial import from_json, to_json
@@ -57,12 +61,26 @@ def test_what_is_left_out(task: Task) -> None:
 
 def test_a_trained_model_is_pruned_without_training(residual_task: Task) -> None:
     assert [type(s).__name__ for s in chain()(0.5, residual_task)] == ["Prune", "Remove", "Quantize"]
+    assert chain(structure=element())(0.5, residual_task)[0] == Prune(0.5), "all at once"
+
+
+def test_zeros_come_in_the_training_that_follows(task: Task) -> None:
+    def prune(how: chain) -> Prune:
+        (found,) = (s for s in how(0.5, task) if isinstance(s, Prune))
+        return found
+
+    for structure in (element(), block(4, 1)):
+        assert prune(chain(structure=structure)) == Prune(0.5, magnitude(), structure, schedule=cubic())
+    assert prune(chain(structure=element(), score=taylor())).schedule == cubic()
+    assert prune(chain(structure=element(), tuning=0.0)).schedule == one_shot(), "no training follows"
+    assert prune(chain(structure=element(), score=obd())).schedule == one_shot(), "it cannot be asked in training"
+    assert prune(chain(structure=n_m(2, 4))) == Prune(0.5, magnitude(), n_m(2, 4), schedule=cubic())
 
 
 def test_labels_say_what_goes() -> None:
     assert chain().label(0.5) == "channels −50 % (taylor), int8"
-    assert chain(score=magnitude(), structure=element(), bits=None).label(0.3125) == "weights −31.2 % (magnitude)"
-    assert chain(structure=block(16, 1)).label(0.5) == "16×1 blocks −50 % (taylor), int8"
+    assert chain(structure=element(), bits=None).label(0.3125) == "weights −31.2 % (magnitude)"
+    assert chain(structure=block(16, 1), score=taylor()).label(0.5) == "16×1 blocks −50 % (taylor), int8"
     assert chain().label(0.0) == "unpruned, int8"
 
 

@@ -10,8 +10,7 @@ from typing import Any
 from flyweight.compress.prune.distributions.uniform import uniform
 from flyweight.compress.prune.evidence import Score
 from flyweight.compress.prune.pool import Distribution, Structure
-from flyweight.compress.prune.prune import Prune
-from flyweight.compress.prune.remove import Remove
+from flyweight.compress.prune.scores.magnitude import magnitude
 from flyweight.compress.prune.scores.taylor import taylor
 from flyweight.compress.prune.structures.channel import channel
 from flyweight.compress.prune.structures.element import element
@@ -23,11 +22,9 @@ from flyweight.core.task import Task
 from flyweight.learn.train import Train
 from flyweight.search.candidate import plain, seeded
 from flyweight.search.kernel_blocks import kernel_blocks
+from flyweight.search.pruning import leaves, pruning
 from flyweight.search.structure_name import structure_name
 from flyweight.search.taught import taught
-
-_REMOVABLE = ("channels", "heads", "layers")
-"""What leaves the model for real; zeros of the others stay, and are stored in few bytes."""
 
 _CHANNELS = channel(round_to=8)
 
@@ -50,19 +47,21 @@ class chain:
     """``chain()(ratio, task)``: the recipe that prunes ``task``'s baseline by ``ratio`` and makes a small file of it.
 
     The baseline's own training comes first, so all ratios share it; then the fraction ``ratio`` of what ``structure``
-    takes away goes at once, by ``score`` and ``distribution``; channels, heads and layers leave the model, while
-    blocks and single weights become zeros. Of :class:`~flyweight.search.kernel_blocks.kernel_blocks` those go that the
-    sparse kernels skip in weights of ``bits``, others in int8 than in float. It is then trained for ``tuning`` of the
-    baseline's epochs at half its rate, distilled from the baseline, and, where ``bits`` says so, quantized with a short
-    training of its rounding. A task whose model is trained already (``train`` None) is pruned and quantized without
-    training. At ratio 0 nothing is pruned. ``seed`` is added to that of the training.
+    takes away goes: channels, heads and layers at once, by Taylor's score, and they leave the model; blocks and single
+    weights become zeros by magnitude, in the training that follows (:func:`~flyweight.search.pruning.pruning`). Of
+    :class:`~flyweight.search.kernel_blocks.kernel_blocks` those go that the sparse kernels skip in weights of ``bits``,
+    others in int8 than in float. ``score`` decides instead where it is given.
+
+    That training is ``tuning`` of the baseline's epochs at half its rate, distilled from the baseline; where ``bits``
+    says so, a short training with rounding follows. A task whose model is trained already (``train`` None) is pruned
+    and quantized without training. At ratio 0 nothing is pruned. ``seed`` is added to that of the training.
 
     Channels stay in multiples of 8, for runtimes compute in blocks: with 18 channels where there were 32, a layer may
     take longer than with all 32 (survey_cnn(0.5), ONNX Runtime: 0.198 ms at 43.8 % removed, 0.075 ms at 50 %).
     """
 
     structure: Structure | kernel_blocks = _CHANNELS
-    score: Score = taylor()  # noqa: RUF009
+    score: Score | None = None
     distribution: Distribution = uniform()  # noqa: RUF009
     tuning: float = 0.5
     bits: int | None = 8
@@ -78,7 +77,10 @@ class chain:
     def __call__(self, ratio: float, task: Task) -> Recipe:
         base = plain(task, self.seed).recipe
         train = seeded(task.train, self.seed) if task.train is not None else None
-        pruned = (*base, *self._pruning(ratio))
+        pruned = base
+        if ratio:
+            tuned = isinstance(train, Train) and bool(self.tuning)
+            pruned += pruning(ratio, self._structure(), self._score(), self.distribution, trained=tuned)
         if not isinstance(train, Train):
             return pruned if self.bits is None else (*pruned, Quantize(bits=self.bits))
         loss = taught(task, (base,), temperature=4.0, soft=1.0)
@@ -91,16 +93,14 @@ class chain:
 
     def label(self, ratio: float) -> str:
         """What people call it: ``channels −50 % (taylor), int8``, or ``4×4 blocks −80 % (taylor), int8``."""
-        score = type(self.score).__name__
+        score = type(self._score()).__name__
         what = f"{structure_name(self._structure())} −{100 * ratio:.3g} % ({score})" if ratio else "unpruned"
         return what if self.bits is None else f"{what}, int{self.bits}"
 
-    def _pruning(self, ratio: float) -> Recipe:
-        if not ratio:
-            return ()
-        structure = self._structure()
-        step = Prune(ratio, self.score, structure, self.distribution)
-        return (step, Remove()) if getattr(structure, "units", "") in _REMOVABLE else (step,)
+    def _score(self) -> Score:
+        if self.score is not None:
+            return self.score
+        return taylor() if leaves(self._structure()) else magnitude()
 
     def _structure(self) -> Structure:
         """What is taken away of weights that are stored in ``bits``."""

@@ -10,7 +10,6 @@ from typing import Any
 from flyweight.compress.prune.evidence import Score
 from flyweight.compress.prune.pool import Structure
 from flyweight.compress.prune.prune import Prune
-from flyweight.compress.prune.remove import Remove
 from flyweight.compress.prune.scores.magnitude import magnitude
 from flyweight.compress.prune.scores.taylor import taylor
 from flyweight.compress.prune.structures.channel import channel
@@ -28,6 +27,7 @@ from flyweight.learn.train import Train
 from flyweight.models.resize import Resize
 from flyweight.search.candidate import Candidate, plain, seeded
 from flyweight.search.kernel_blocks import kernel_blocks
+from flyweight.search.pruning import pruning
 from flyweight.search.structure_name import structure_name
 from flyweight.search.taught import taught
 
@@ -99,9 +99,8 @@ class Space:
         ratio = round(trial.suggest_float("ratio", min(0.1, self.pruned), self.pruned), 2)
         score = _SCORES[trial.suggest_categorical("score", sorted(_SCORES))]
         tuning = trial.suggest_categorical("tuning", [0.25, 0.5, 1.0])
-        step = Prune(ratio, score=score, structure=structure)
-        removed = (Remove(),) if isinstance(structure, channel) else ()
-        return (step, *removed, dataclasses.replace(train, epochs=max(1, round(tuning * train.epochs))))
+        again = dataclasses.replace(train, epochs=max(1, round(tuning * train.epochs)))
+        return (*pruning(ratio, structure, score), again)
 
     def _loss(self, trial: Any, task: Task, train: Train) -> Any:
         loss = train.loss

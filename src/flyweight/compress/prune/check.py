@@ -9,7 +9,7 @@ from typing import Any
 from flyweight.compress.prune.plan import HEARD
 from flyweight.core.errors import FlyweightError
 
-_PASSING = ("curvature", "inputs", "gram")
+PASSING = ("curvature", "inputs", "gram")
 """Evidence that only passes over the calibration set give."""
 _ONLY_TRAINING = ("movement", "momentum")
 _ELEMENTS = ("elements", "n:m")
@@ -58,7 +58,7 @@ _RULES: tuple[_Rule, ...] = (
         ),
     ),
     (
-        lambda a: a.needs(*_PASSING) and a.schedule.in_training,
+        lambda a: a.needs(*PASSING) and a.schedule.in_training,
         (
             "{score} reads {needs}, found by passes over the calibration set, and {schedule} prunes in the midst of "
             "training. Use schedule=one_shot() or iterative(rounds=5, train=Train(epochs=1)), or score=taylor()."
@@ -113,7 +113,7 @@ def check_axes(axes: Axes) -> None:
                 schedule=axes.schedule,
                 ratio=axes.ratio,
                 units=axes.units,
-                needs=" and ".join(need for need in axes.score.needs if need in _PASSING),
+                needs=" and ".join(need for need in axes.score.needs if need in PASSING),
                 structure_ratio=getattr(axes.structure, "ratio", 0.0),
             )
             raise FlyweightError(f"FlyweightError: Prune can't take this: {told}")
