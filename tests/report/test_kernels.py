@@ -51,6 +51,16 @@ def test_the_theoretical_gain_stands_beside_the_measured_one() -> None:
     assert dense == "Dense, for the sparse kernels brought less than 5 % here: head 0.91×"
 
 
+def test_the_time_outside_is_told_once() -> None:
+    timed = {"QSparseConv": 0.5, "QGemm": 0.2, "QMaxPool": 0.2, "QuantizeLinear": 0.1}
+    mine = sparse(detail={"time_by_op": timed, "uncounted_ops": ["QMaxPool", "QuantizeLinear"]})
+    told = of(claims(mine, point()), "speed").reasons
+    (outside,) = (reason for reason in told if "QMaxPool" in reason)
+    assert outside.startswith(
+        "50 % of its time passes outside the layers that skip zeros (QGemm 20 %, QMaxPool 20 %, QuantizeLinear 10 %)"
+    )
+
+
 def test_no_reason_where_nothing_is_missing() -> None:
     found = claims(sparse(speedup=11.0, latency_ms=0.18), point())
     assert not of(found, "speed").reasons

@@ -67,7 +67,7 @@ def claims(point: Point, baseline: Point) -> Claim:
     how = "MACs × bits" if bits is not None and bits != 1 else "MACs"
     how += " left by the sparse kernels" if point.needs else ""
     faster, leaner = delivered["speed"], delivered["memory"]
-    slower = (*reasons_kernels(point, work, faster), *reasons_speed(mine, base, work, faster))
+    slower = (*reasons_kernels(point, work, faster), *reasons_speed(mine, base, work, faster, skips=bool(point.needs)))
     partings = [
         _part("size", "parameters × bits", theory, delivered["bytes"], reasons_size(mine, base, theory)),
         _part("speed", how, work, faster, slower, _spread(mine, base)),

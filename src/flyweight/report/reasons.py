@@ -43,13 +43,19 @@ def reasons_size(mine: Footprint, base: Footprint, claimed: float | None) -> tup
     return (told,) if closed else (told, "the rest of the difference is not explained by what was measured")
 
 
-def reasons_speed(mine: Footprint, base: Footprint, claimed: float | None, delivered: float | None) -> tuple[str, ...]:
-    """Why the time over the baseline's is not the claimed ratio, from the time each type of operation takes."""
+def reasons_speed(
+    mine: Footprint, base: Footprint, claimed: float | None, delivered: float | None, *, skips: bool = False
+) -> tuple[str, ...]:
+    """Why the time over the baseline's is not the claimed ratio, from the time each type of operation takes.
+
+    Of a point that ``skips`` zeros :func:`~flyweight.report.kernels.reasons_kernels` tells of the time beside the
+    multiplications, so that is not told again.
+    """
     if claimed is None or delivered is None:
         return ()
-    found = [*_noise(mine, base), *_uncounted(mine)]
+    found = [*_noise(mine, base), *(() if skips else _uncounted(mine))]
     if delivered < claimed:
-        found += [*_floor(mine), *_not_multiplying(mine), *_left_in_float(mine)]
+        found += [*_floor(mine), *(() if skips else _not_multiplying(mine)), *_left_in_float(mine)]
     return (*found, *_slowest(mine, base, claimed, delivered))
 
 

@@ -12,8 +12,9 @@ from flyweight.core.errors import FlyweightError, unknown_name
 from flyweight.deploy.export.bitmap import Left
 from flyweight.deploy.export.sparse.apply import apply
 from flyweight.deploy.export.sparse.change import Change
-from flyweight.deploy.export.sparse.choose import Chosen, choose, everything, gains
+from flyweight.deploy.export.sparse.choose import FEWEST, Chosen, choose, everything, gains
 from flyweight.deploy.export.sparse.choose_integers import choose_integers, integers_gain
+from flyweight.deploy.export.sparse.dense_linears import dense_linears
 from flyweight.deploy.export.sparse.fours import in_fours
 from flyweight.deploy.export.sparse.integers import Op, operations
 from flyweight.deploy.export.sparse.layer import DEPTHWISE
@@ -55,8 +56,15 @@ def sparse(proto: Any, example: Sequence[Tensor], kernels: str) -> Told:
     if kernels == "none":
         return Told()
     net = Net(proto)
-    if integers := operations(net):
-        return _integers(proto, net, integers, example, kernels)
+    dense = dense_linears(net, FEWEST)
+    integers = operations(net)
+    told = _integers(proto, net, integers, example, kernels) if integers else _floats(proto, net, example, kernels)
+    told.notes += dense
+    return told
+
+
+def _floats(proto: Any, net: Net, example: Sequence[Tensor], kernels: str) -> Told:
+    """:func:`sparse` of a graph of floats."""
     if kernels == "all":
         changes = everything(net)
         told = Told(left=_counted(changes), needs=(NEEDS,) if changes else ())
@@ -77,7 +85,7 @@ def sparse(proto: Any, example: Sequence[Tensor], kernels: str) -> Told:
 
 
 def _integers(proto: Any, net: Net, found: Sequence[Op], example: Sequence[Tensor], kernels: str) -> Told:
-    """The same of a graph of integers."""
+    """:func:`sparse` of a graph of integers."""
     if kernels == "all":
         return Told(left=in_fours(proto, net, found), needs=(NEEDS,))
     if not integers_gain(found):
