@@ -49,7 +49,10 @@ REFUSED = [
         {"score": obs(), "structure": channel()},
         "changes the weights that stay for each that goes, and channel.* takes away channels. Use structure=element",
     ),
-    ({"score": obs(), "structure": block()}, "takes away blocks. Use structure=element"),
+    (
+        {"score": obs(greedy=True), "structure": block()},
+        "one by one, and block.* takes away several at once. Use greedy=",
+    ),
     ({"score": obs(), "schedule": cubic()}, "reads gram, found by passes"),
     (
         {"score": taylor(), "structure": layer(), "schedule": cubic()},
@@ -77,6 +80,7 @@ MEANINGFUL = [
     {"score": norm_scale(), "structure": channel(), "schedule": cubic()},
     {"score": movement(), "structure": block(4, 1), "schedule": cubic()},
     {"score": obs(), "structure": n_m(2, 4)},
+    {"score": obs(), "structure": block(4, 4), "schedule": iterative()},
     {"score": obs(), "schedule": iterative()},
     {"score": obd(), "structure": channel(), "schedule": iterative()},
     {"score": random(), "structure": layer(), "schedule": cubic()},

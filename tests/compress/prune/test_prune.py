@@ -43,6 +43,7 @@ STEPS = [
     Prune(0.7, structure=block(4, 4), distribution=global_()),
     Prune(0.6, score=obd(), distribution=erdos_renyi()),
     Prune(0.5, score=obs(), structure=n_m(2, 4)),
+    Prune(0.7, score=obs(), structure=block(4, 3, taps=True)),
     Prune(0.6, score=taylor(), structure=channel(4), distribution=sensitivity(), schedule=iterative(2, TRAIN)),
 ]
 

@@ -12,7 +12,7 @@ from flyweight.core.errors import FlyweightError
 PASSING = ("curvature", "inputs", "gram")
 """Evidence that only passes over the calibration set give."""
 _ONLY_TRAINING = ("movement", "momentum")
-_ELEMENTS = ("elements", "n:m")
+_OF_WEIGHTS = ("elements", "blocks", "n:m")
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,17 @@ _RULES: tuple[_Rule, ...] = (
         ),
     ),
     (
-        lambda a: hasattr(a.score, "compensate") and a.units not in (*_ELEMENTS, ""),
+        lambda a: hasattr(a.score, "compensate") and a.units not in (*_OF_WEIGHTS, ""),
         (
             "{score} changes the weights that stay for each that goes, and {structure} takes away {units}. Use "
-            "structure=element() or n_m(), or score=obd()."
+            "structure=element(), block() or n_m(), or score=obd()."
+        ),
+    ),
+    (
+        lambda a: getattr(a.score, "greedy", False) and a.units == "blocks",
+        (
+            "{score} takes weights away one by one, and {structure} takes away several at once. Use greedy=False, or "
+            "structure=element()."
         ),
     ),
     (

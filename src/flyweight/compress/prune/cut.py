@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,9 @@ def judged(pools: Sequence[Pool], score: Score, evidence: Callable[[Pool], Mappi
         if not names:
             continue
         told, kept = evidence(pool), pool.kept
-        saliency = pool.saliency({name: score(told[name]) for name in names})
+        together = getattr(pool, "together", None)  # of blocks alone
+        seen = {name: dataclasses.replace(told[name], together=together) for name in names}
+        saliency = pool.saliency({name: score(one) for name, one in seen.items()})
         read.append(pool)
         found.append(saliency.masked_fill(~kept.to(saliency.device), -math.inf))
     return Judged(read, found)

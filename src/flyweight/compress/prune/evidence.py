@@ -22,7 +22,8 @@ class Evidence:
     exponential mean of the dense gradient; ``openness`` how sure a gate or noise that is learnt is to keep an element,
     0 to 1. Of the layer's inputs as a matrix X ``(samples, inputs · kernel)``: ``inputs`` the norm ‖X_j‖₂ of each
     column, ``(columns,)``, and ``gram`` XᵀX / samples, ``(columns, columns)``; of a grouped convolution one for each
-    group: ``(groups, columns)`` and ``(groups, columns, columns)``.
+    group: ``(groups, columns)`` and ``(groups, columns, columns)``. ``together``: where tiles that go as one span
+    several columns of the weight as a matrix, the number of the tile that each column is of, ``(columns,)``; else None.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Evidence:
     movement: Tensor | None = None
     momentum: Tensor | None = None
     openness: Tensor | None = None
+    together: Tensor | None = None
 
 
 class Score(Protocol):

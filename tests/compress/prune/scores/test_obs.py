@@ -1,9 +1,14 @@
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from flyweight.compress.prune.evidence import Evidence
+from flyweight.compress.prune.pools.prunable import Weight
+from flyweight.compress.prune.pools.tiles import tiles
 from flyweight.compress.prune.scores.obs import obs
 from flyweight.core.errors import FlyweightError, ShapeError, TrainingError
 
@@ -83,6 +88,39 @@ def test_of_two_inputs_that_say_the_same_greedy_keeps_one():
     assert at_once.argsort()[:2].tolist() in ([0, 1], [1, 0])  # each alone is worth nothing, so both would go
     assert float(greedy[:2].max()) > float(greedy[2])  # the one that is left does the work of two
     assert float(greedy[:2].min()) < 0.1 * float(greedy[2])
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 3), st.integers(2, 4), st.sampled_from([False, True]))
+def test_a_tile_costs_what_the_best_update_without_it_leaves(seed, high, wide, taps):
+    x, evidence = problem(rows=4, columns=6, seed=seed)
+    layer = nn.Conv1d(3, 4, 2, bias=False) if taps else nn.Linear(6, 4, bias=False)
+    pool = tiles(Weight("w", ((layer, "weight", "w"),)), (high, wide), taps=taps)
+    weight = evidence.weight.reshape(layer.weight.shape)
+    told = obs(damping=0.0)(Evidence("w", weight, gram=evidence.gram, together=pool.together))
+    found = pool.saliency({"w": told})
+    for tile in range(len(found)):
+        one = torch.zeros(len(found), dtype=torch.bool)
+        one[tile] = True
+        pool.write(~one)
+        keep = pool.masks[0].keep.reshape(4, 6).clone()
+        pool.write(torch.ones_like(one))
+        cost = 0.0
+        for row in range(4):
+            target = x[0].double() @ evidence.weight[row].double()
+            left = x[0].double() @ best(x[0], target, keep[row]) - target
+            cost += 0.5 * float(left.square().mean())
+        assert float(found[tile]) == pytest.approx(cost, rel=2e-2, abs=1e-3)
+
+
+def test_tiles_of_which_two_weights_say_the_same_are_not_taken_for_worthless():
+    x = torch.randn(200, 4)
+    x[:, 1] = x[:, 0]
+    evidence = Evidence("w", torch.tensor([[1.0, 1.0, 0.5, 0.5]]), gram=x.T @ x / 200)
+    together = torch.tensor([0, 0, 1, 1])
+    alone = obs()(evidence)[0]
+    tiled = obs()(dataclasses.replace(evidence, together=together))[0]
+    assert alone[:2].sum() < alone[2:].sum() and tiled[:2].sum() > tiled[2:].sum()
 
 
 def test_blocks_are_taken_by_themselves():

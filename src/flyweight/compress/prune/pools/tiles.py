@@ -62,6 +62,14 @@ class Tiles:
         )
 
     @property
+    def together(self) -> Tensor | None:
+        """Which tile of a row of tiles each column of the weight is of; None where a tile has one column."""
+        if self.block[1] == 1:
+            return None
+        numbers = torch.arange(len(self.parameters))
+        return self._elements(numbers)[0].reshape(-1)
+
+    @property
     def gates(self) -> Sequence[nn.Module]:
         """The weight's masks, one a place."""
         return self.masks

@@ -21,14 +21,17 @@ class obs:
     """w_q²/(2·[H⁻¹]_qq) for each row of a layer's weight, H = XᵀX/n + ``damping``·mean(diag(XᵀX/n))·I.
 
     This is ½·δwᵀHδw, half the mean squared change of the output, at the best update δw = −w_q/[H⁻¹]_qq·H⁻¹e_q of the
-    other weights; :meth:`compensate` makes the update of a whole set. ``greedy`` takes weights of a row away one by
-    one, least saliency first, each time updating the others and H⁻¹, so that of two inputs that say the same one stays:
-    saliencies are those of that moment, and never fall along the way. It costs rows · columns³. ``block`` columns at a
-    time are taken as a matrix H of their own, as if different blocks were uncorrelated.
+    other weights; :meth:`compensate` makes the update of a whole set. A tile of a block structure that spans the
+    columns Q costs Σ over its rows of ½·w_Qᵀ·([H⁻¹]_QQ)⁻¹·w_Q, of which each weight has the part
+    ½·w_q·(([H⁻¹]_QQ)⁻¹·w_Q)_q. ``greedy`` takes weights of a row away one by one, least saliency first, each time
+    updating the others and H⁻¹, so that of two inputs that say the same one stays: saliencies are those of that moment,
+    and never fall along the way. It costs rows · columns³. ``block`` columns at a time are taken as a matrix H of their
+    own, as if others were uncorrelated with them.
 
     Raises :class:`FlyweightError` for settings out of range, :class:`TrainingError` where H cannot be inverted.
     Source: Hassibi and Stork 1992, Optimal Brain Surgeon, eq. 5; a layer at a time Dong et al. 2017, arXiv:1705.07565;
-    greedy by rows Frantar and Alistarh 2022, arXiv:2208.11580, algorithm 1.
+    greedy by rows Frantar and Alistarh 2022, arXiv:2208.11580, algorithm 1; tiles Kurtic et al. 2022,
+    arXiv:2203.07259, section 3.1.
     """
 
     damping: float = 0.01
@@ -51,9 +54,13 @@ class obs:
             for group in range(len(weight)):
                 inverse = torch.cholesky_inverse(self._factor(self._damped(gram, group, part), evidence.name))
                 rows = weight[group][:, part]
-                result[group][:, part] = (
-                    _one_by_one(rows, inverse) if self.greedy else rows.square() / (2 * inverse.diagonal())
-                )
+                if self.greedy:
+                    told = _one_by_one(rows, inverse)
+                elif evidence.together is None:
+                    told = rows.square() / (2 * inverse.diagonal())
+                else:
+                    told = _by_tiles(rows, inverse, evidence.together.to(rows.device)[part])
+                result[group][:, part] = told
         return result.reshape(evidence.weight.shape).float()
 
     def compensate(self, evidence: Evidence, keep: Tensor) -> Tensor:
@@ -117,6 +124,19 @@ class obs:
             )
         result: Tensor = factor
         return result
+
+
+def _by_tiles(rows: Tensor, inverse: Tensor, together: Tensor) -> Tensor:
+    """Each weight's part in what it costs that all columns of its tile go at once."""
+    told = torch.empty_like(rows)
+    sizes = torch.unique(together, return_counts=True)[1]
+    starts, order = sizes.cumsum(0) - sizes, together.argsort(stable=True)
+    for size in sizes.unique().tolist():  # two at most: the last tile may be cut short
+        columns = order[starts[sizes == size].unsqueeze(1) + torch.arange(size, device=order.device)]
+        inside = inverse[columns.unsqueeze(2), columns.unsqueeze(1)]
+        weights = rows[:, columns]
+        told[:, columns] = 0.5 * weights * torch.linalg.solve(inside, weights.permute(1, 2, 0)).permute(2, 0, 1)
+    return told
 
 
 def _one_by_one(rows: Tensor, inverse: Tensor) -> Tensor:
