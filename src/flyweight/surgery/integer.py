@@ -72,6 +72,12 @@ class IntegerLayer(nn.Module):
         """What rounds the input."""
         return self._source[0]
 
+    @property
+    def weight(self) -> Tensor:
+        """The layer's weight, rounded."""
+        weight: Tensor = self.layer.weight  # type: ignore[assignment]
+        return weight
+
     def attach(self, source: Requantize, target: Requantize | None = None) -> None:
         """Names what rounds the input, and what rounds the output next, but for a ReLU between, where that is one."""
         self._source, self._target = (source,), (target,)

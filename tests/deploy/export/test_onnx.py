@@ -308,3 +308,36 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_the_store(tiny_task, tmp
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="a file stands where a folder is needed"):
         export_onnx(tiny_task.model, tiny_task, tmp_path / "file" / "model.onnx")
+
+
+class Unfollowed(nn.Module):
+    """A convolution, then linear layers over (N, L, C), with a branch on values."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.one, self.two = nn.Conv2d(1, 8, 3), nn.Linear(8, 16), nn.Linear(16, 8)
+        self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        if not torch.compiler.is_compiling() and x.mean() < -1e9:
+            raise ValueError
+        x = F.relu(self.stem(x)).flatten(2).transpose(1, 2)
+        return self.head(self.norm(x + self.two(F.gelu(self.one(x)))).mean(1))
+
+
+def test_what_cannot_be_traced_computes_its_layers_in_integers(tiny_task, tmp_path):
+    torch.manual_seed(0)
+    with pytest.warns(UserWarning, match="cannot be traced"):
+        model = Quantize()(Unfollowed().eval(), tiny_task)
+    artifact = export_onnx(model, tiny_task, tmp_path / "model.onnx")
+    x = tiny_task.data.select.tensors[0]
+    with torch.no_grad():
+        wanted = model(x).numpy()
+    got = opened(artifact)(x)
+    # Where a float between layers lies on the edge of two codes, it may fall to either.
+    assert np.abs(got - wanted).max() <= 2e-3 * np.abs(wanted).max()
+    compared(model, artifact, x, tmp_path / "optimized.onnx")
+    found = operations(tmp_path / "optimized.onnx")
+    assert {"QLinearConv", "MatMulIntegerToFloat"} <= set(found)
+    assert "MatMul" not in found
+    assert "the model could not be traced: its layers compute in integers, all between them in float" in artifact.notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.calibrate import calibrate_
+from flyweight.compress.quantize.each import round_each_
 from flyweight.compress.quantize.place import place_
 from flyweight.compress.quantize.ranges.minmax import minmax
 from flyweight.compress.quantize.ranges.rule import Range
@@ -35,9 +37,10 @@ class Quantize(Step):
     ``activations=None`` quantizes weights alone: a smaller file, float arithmetic. ``ranges`` is the rule by which
     calibration sets activation ranges; ``granularity`` says which weights share a scale. With ``aware`` None batch-norm
     is folded for good and the ranges stay as calibrated; else a training step that follows goes by its policies.
-    ``exclude`` holds globs of module names that stay float. Raises :class:`UnsupportedError` where nothing can be
-    quantized or the model cannot be traced, :class:`UnknownNameError` for a glob that matches nothing, and
-    :class:`ShapeError` for bits or groups that do not fit.
+    ``exclude`` holds globs of module names that stay float. In a model that cannot be traced (control flow on values,
+    as most transformers have it) each layer rounds what it reads, and all between layers stays float, batch-norm too.
+    Raises :class:`UnsupportedError` where nothing can be quantized, :class:`UnknownNameError` for a glob that matches
+    nothing, and :class:`ShapeError` for bits or groups that do not fit.
     """
 
     bits: int = 8
@@ -71,9 +74,14 @@ class Quantize(Step):
         example = on_device(task.example, model)
         if self.activations is None:
             return self._weights_only(model, names, example)
-        if self.aware is None:
-            fold_batchnorm_(model, example, self.exclude)
-        graph = trace(model, self.exclude)
+        try:
+            graph = trace(model, self.exclude)
+        except UnsupportedError as error:
+            told = str(error).removeprefix("UnsupportedError: ")
+            warnings.warn(f"{told} As it is, each layer rounds by itself, with floats between layers.", stacklevel=5)
+            return self._each(model, names, example)
+        if self.aware is None and fold_batchnorm_(model, example, self.exclude):
+            graph = trace(model, self.exclude)
         called = {str(node.target) for node in graph.graph.nodes if node.op == "call_module"}
         norms = {} if self.aware is None else dict(foldable(graph, example))
         layers = {n: self._integer(graph, n, norms.get(n)) for n in names if n in called}
@@ -89,6 +97,12 @@ class Quantize(Step):
         graph.delete_all_unused_submodules()
         graph.to(device_of(model))
         return graph
+
+    def _each(self, model: nn.Module, names: list[str], example: tuple[Tensor, ...]) -> nn.Module:
+        """``model`` as it stands, for want of a graph, its layers rounding by themselves."""
+        if not round_each_(model, names, example, lambda n: self._integer(model, n, None), self._activation):
+            raise UnsupportedError(_nothing(model, self.exclude))
+        return model.to(device_of(model))
 
     def _layers(self, model: nn.Module) -> list[str]:
         """The names of the layers to quantize, each fit to be."""

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from flyweight.surgery.activation import Requantize
 from flyweight.surgery.chain import links, stored_form
 from flyweight.surgery.integer import LAYERS, IntegerLayer
+from flyweight.surgery.rounded import Rounded
 from flyweight.surgery.stored import Blocks, Codes, Dense
 from flyweight.surgery.walk import replace_
 
@@ -25,7 +26,8 @@ class Lowered:
     ``weights`` counts them by their bits: every parameter of two dimensions or more, whatever its name, without what
     masks took away. ``floats`` names the modules that keep such a one in float (or the parameter, where the model
     itself owns it); ``blocks`` are the tiles in which masks took elements away; ``groups`` says if weights have a scale
-    a group, ``activations`` if some are rounded, ``clipped`` if to fewer than 8 bits.
+    a group, ``activations`` if some are rounded, ``clipped`` if to fewer than 8 bits, ``each`` if layers round by
+    themselves, with floats between them.
     """
 
     weights: dict[int, int] = field(default_factory=dict)
@@ -34,6 +36,7 @@ class Lowered:
     groups: bool = False
     activations: bool = False
     clipped: bool = False
+    each: bool = False
 
     @property
     def bits(self) -> int:
@@ -51,6 +54,7 @@ def lower_(model: nn.Module) -> Lowered:
     """
     told = Lowered()
     for name, module in list(model.named_modules()):
+        told.each |= isinstance(module, Rounded)
         if isinstance(module, Requantize):
             told.activations = True
             told.clipped |= module.codes.bits < 8
@@ -196,8 +200,15 @@ class _Layer(nn.Module):
             geometry.weight = None
             self.geometry = geometry
 
+    @property
+    def weight(self) -> Tensor:
+        return self.stored.forward()  # no call, for the node of the weight should be the layer's
+
+    def float_bias(self) -> Tensor | None:
+        return self.bias
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name, for a model may call by keyword)
-        weight = self.stored.forward()  # no call, for the node of the weight should be the layer's
+        weight = self.weight
         if self.linear:
             return F.linear(input, weight, self.bias)
         result: Tensor = self.geometry._conv_forward(input, weight, self.bias)

@@ -85,6 +85,8 @@ def _notes(told: Lowered, widths: dict[int, str]) -> tuple[str, ...]:
         notes.append(
             "activations below 8 bits are clipped in float: the runtime's integer kernels are not used for them"
         )
+    if told.each:
+        notes.append("the model could not be traced: its layers compute in integers, all between them in float")
     if quantized and not told.activations:
         notes.append("weights alone are quantized: the file is smaller, the arithmetic is float")
     return tuple(notes)
