@@ -51,6 +51,13 @@ def test_the_theoretical_gain_stands_beside_the_measured_one() -> None:
     assert dense == "Dense, for the sparse kernels brought less than 5 % here: head 0.91×"
 
 
+def test_of_integers_the_bits_stand_behind() -> None:
+    mine = dataclasses.replace(sparse(), bits=8)
+    assert of(claims(mine, dataclasses.replace(point(), bits=32)), "speed").claim == (
+        "MACs left by the sparse kernels × bits"
+    )
+
+
 def test_the_time_outside_is_told_once() -> None:
     timed = {"QSparseConv": 0.5, "QGemm": 0.2, "QMaxPool": 0.2, "QuantizeLinear": 0.1}
     mine = sparse(detail={"time_by_op": timed, "uncounted_ops": ["QMaxPool", "QuantizeLinear"]})

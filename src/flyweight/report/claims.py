@@ -64,8 +64,8 @@ def claims(point: Point, baseline: Point) -> Claim:
         "memory": _ratio(base.peak_memory_bytes, mine.peak_memory_bytes),
     }
     work = _product(macs, bits)
-    how = "MACs × bits" if bits is not None and bits != 1 else "MACs"
-    how += " left by the sparse kernels" if point.needs else ""
+    how = "MACs left by the sparse kernels" if point.needs else "MACs"
+    how += " × bits" if bits is not None and bits != 1 else ""
     faster, leaner = delivered["speed"], delivered["memory"]
     slower = (*reasons_kernels(point, work, faster), *reasons_speed(mine, base, work, faster, skips=bool(point.needs)))
     partings = [
