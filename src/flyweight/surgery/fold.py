@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from flyweight.surgery.integer import is_layer
 from flyweight.surgery.overheard import overheard
 from flyweight.surgery.rescale import Rescale
 from flyweight.surgery.trace import trace
-from flyweight.surgery.walk import replace_
+from flyweight.surgery.walk import replace_, shared
 
 
 def fold_batchnorm_(
@@ -29,9 +28,9 @@ def fold_batchnorm_(
     it is, and need not be traced.
     """
     pairs = foldable(trace(model, exclude), example)
-    shared = _shared(model)
+    common = shared(model)
     for layer, norm in pairs:
-        _fold_(model.get_submodule(layer), model.get_submodule(norm), shared)
+        _fold_(model.get_submodule(layer), model.get_submodule(norm), common)
         replace_(model, norm, nn.Identity())
     return pairs
 
@@ -90,25 +89,19 @@ def _on_channels(
     return [(layer, norm) for layer, norm in pairs if dims.get(layer, 2) == 2]
 
 
-def _shared(model: nn.Module) -> set[int]:
-    """The identities of parameters that stand in several places, each of which may have a batch-norm of its own."""
-    places = Counter(id(p) for module in model.modules() for p in module._parameters.values() if p is not None)
-    return {identity for identity, count in places.items() if count > 1}
-
-
-def _fold_(layer: Any, norm: Any, shared: set[int]) -> None:
+def _fold_(layer: Any, norm: Any, common: set[int]) -> None:
     with torch.no_grad():
         sigma = (norm.running_var + norm.eps).sqrt()
         factor = sigma.reciprocal() if norm.weight is None else norm.weight / sigma
         bias = -norm.running_mean if layer.bias is None else layer.bias - norm.running_mean
         bias = bias * factor + (0 if norm.bias is None else norm.bias)
-        if parametrize.is_parametrized(layer, "weight") or id(layer.weight) in shared:
+        if parametrize.is_parametrized(layer, "weight") or id(layer.weight) in common:
             attach(layer, Rescale(factor))
         else:
             layer.weight.mul_(factor.reshape(-1, *(1,) * (layer.weight.dim() - 1)))
         for link in links(layer, "bias"):
             detach(layer, link, "bias")
-        if layer.bias is None or id(layer.bias) in shared:
+        if layer.bias is None or id(layer.bias) in common:
             layer.bias = nn.Parameter(bias.to(layer.weight.dtype))
         else:
             layer.bias.copy_(bias)

@@ -1,9 +1,10 @@
-"""Finding modules by glob over their dotted names, and replacing one by its name."""
+"""Finding modules by glob over their dotted names, and replacing one by its name; what several share."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -30,8 +31,9 @@ def matching(model: nn.Module, globs: Sequence[str]) -> set[str]:
     Raises :class:`UnknownNameError`, with the nearest name, for a glob that matches none, and for a string in place of
     several.
     """
-    if isinstance(globs, str):  # whose letters would be taken for globs
-        raise UnknownNameError(f"UnknownNameError: globs come in a tuple, and here is {globs!r}. Give ({globs!r},).")
+    if not isinstance(globs, Iterable) or isinstance(globs, str):  # whose letters would be taken for globs
+        way = f"({globs!r},)" if isinstance(globs, str) else 'some as in ("stem", "head.*")'
+        raise UnknownNameError(f"UnknownNameError: globs come in a tuple, and here is {globs!r}. Give {way}.")
     names = [name for name, _ in model.named_modules() if name]
     found: set[str] = set()
     for glob in globs:
@@ -51,6 +53,12 @@ def within(name: str, names: set[str]) -> bool:
     """Whether ``name`` is one of ``names``, or lies inside one of them."""
     parts = name.split(".")
     return any(".".join(parts[:end]) in names for end in range(1, len(parts) + 1))
+
+
+def shared(model: nn.Module) -> set[int]:
+    """The identities of the parameters that stand in several places of ``model``."""
+    places = Counter(id(p) for module in model.modules() for p in module._parameters.values() if p is not None)
+    return {identity for identity, count in places.items() if count > 1}
 
 
 def replace_(model: nn.Module, name: str, module: nn.Module) -> None:

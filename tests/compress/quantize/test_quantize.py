@@ -16,7 +16,7 @@ from flyweight.core.errors import FlyweightError, ShapeError, UnknownNameError, 
 from flyweight.core.serial import from_json, to_json
 from flyweight.numerics.granularity import per_channel, per_group, per_tensor
 from flyweight.surgery.activation import Requantize
-from flyweight.surgery.chain import stored_form
+from flyweight.surgery.chain import links, stored_form
 from flyweight.surgery.integer import IntegerLayer
 from flyweight.surgery.rounded import Rounded
 
@@ -205,7 +205,10 @@ def test_a_linear_layer_by_itself_multiplies_codes(tiny_task):
 def test_nothing_that_is_called_is_nothing_to_quantize(tiny_task):
     model = Untraceable()
     model.forward = lambda x: F.linear(x.flatten(1) if x.mean() > -1e9 else x, model.stem.weight)
-    with pytest.raises(UnsupportedError, match="has nothing to quantize"), pytest.warns(UserWarning, match="cannot be traced"):
+    with (
+        pytest.raises(UnsupportedError, match="has nothing to quantize"),
+        pytest.warns(UserWarning, match="cannot be traced"),
+    ):
         Quantize()(model.eval(), tiny_task)
 
 
@@ -321,3 +324,34 @@ def test_a_weight_that_another_parametrization_makes_is_named(tiny_task):
         Quantize()(model, tiny_task)
     x = torch.randn(8, 1, 8, 8)
     torch.testing.assert_close(Quantize(exclude=("4",))(model, tiny_task)(x), model(x), atol=0.5, rtol=0.1)
+
+
+class Words(nn.Module):
+    """Two tables, one of which is the last layer's weight too."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.own, self.last = nn.Embedding(9, 6), nn.Embedding(9, 6), nn.Linear(6, 9, bias=False)
+        self.last.weight = self.own.weight
+
+    def forward(self, x):
+        x = x.flatten(1)[:, :5].abs().long().clamp(0, 8)
+        return self.last((self.words(x) + self.own(x)).mean(1))[:, :4]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [Quantize(), Quantize(bits=4), Quantize(activations=None), Quantize(activations=None, granularity=per_group(3))],
+    ids=str,
+)
+def test_a_table_has_a_scale_a_row_and_a_shared_one_stays(step, tiny_task):
+    torch.manual_seed(0)
+    model = Words().eval()
+    made = step(model, tiny_task)
+    form = stored_form(made.get_submodule("words"))
+    table, top = model.words.weight.detach(), 2 ** (step.bits - 1) - 1
+    scale = table.abs().amax(1) / top
+    torch.testing.assert_close(form.scale, scale)
+    assert torch.equal(form.codes, (table / scale[:, None]).round().to(torch.int8))
+    assert not links(made.get_submodule("own"))
+    assert not links(Quantize(exclude=("words",))(model, tiny_task).get_submodule("words"))

@@ -17,7 +17,7 @@ from flyweight.core.errors import ExportError, StoreError
 from flyweight.deploy.export.onnx import export_onnx
 from flyweight.deploy.parity import check_parity
 from flyweight.models.survey_cnn import survey_cnn
-from flyweight.numerics.granularity import per_group
+from flyweight.numerics.granularity import per_channel, per_group, per_tensor
 from flyweight.surgery.activation import Requantize
 from flyweight.surgery.mask import mask_of
 
@@ -341,3 +341,37 @@ def test_what_cannot_be_traced_computes_its_layers_in_integers(tiny_task, tmp_pa
     assert {"QLinearConv", "MatMulIntegerToFloat"} <= set(found)
     assert "MatMul" not in found
     assert "the model could not be traced: its layers compute in integers, all between them in float" in artifact.notes
+
+
+class Looked(nn.Module):
+    """A table of words, a table of places that is read by constants, a linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.places, self.head = nn.Embedding(50, 8), nn.Embedding(6, 8), nn.Linear(8, 3)
+        self.register_buffer("order", torch.arange(6))
+
+    def forward(self, x):
+        return self.head((self.words(x) + self.places(self.order)).mean(1))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [Quantize(activations=None, granularity=g) for g in (per_channel(), per_tensor())] + [Quantize(bits=4)],
+    ids=str,
+)
+def test_rows_of_a_table_are_gathered_as_codes(step, tiny_task, tmp_path):
+    torch.manual_seed(0)
+    x = torch.randint(50, (64, 6))
+    data = dataclasses.replace(tiny_task.data, calibrate=TensorDataset(x, torch.zeros(64)))
+    task = dataclasses.replace(tiny_task, example=(x[:2],), data=data)
+    model = step(Looked().eval(), task)
+    artifact = export_onnx(model, task, tmp_path / "model.onnx")
+    assert artifact.bits == step.bits
+    nodes = onnx.load(artifact.path).graph.node
+    tables = {n.output[0] for n in nodes if n.op_type == "DequantizeLinear"}
+    gathers = [n for n in nodes if n.op_type == "Gather"]
+    assert gathers and not [n for n in gathers if n.input[0] in tables], "no table of floats is made"
+    with torch.no_grad():
+        wanted = model(x).numpy()
+    assert np.abs(opened(artifact)(x) - wanted).max() <= FLOAT32 * np.abs(wanted).max()

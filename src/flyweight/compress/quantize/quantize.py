@@ -19,15 +19,16 @@ from flyweight.core.errors import FlyweightError, ShapeError, UnsupportedError
 from flyweight.core.step import Step
 from flyweight.core.task import Task
 from flyweight.numerics.codes import CodeRange
-from flyweight.numerics.granularity import Granularity, per_channel, per_tensor
+from flyweight.numerics.granularity import Granularity, per_channel, per_group, per_tensor
 from flyweight.surgery.activation import Requantize
 from flyweight.surgery.chain import FOREIGN, attach, foreign, links
 from flyweight.surgery.device import device_of, on_device
 from flyweight.surgery.fake_quantize import FakeQuantize
 from flyweight.surgery.fold import fold_batchnorm_, foldable
 from flyweight.surgery.integer import IntegerLayer, is_layer
+from flyweight.surgery.skip import Skip
 from flyweight.surgery.trace import trace
-from flyweight.surgery.walk import replace_, walk
+from flyweight.surgery.walk import replace_, shared, walk
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Quantize(Step):
     is folded for good and the ranges stay as calibrated; else a training step that follows goes by its policies.
     ``exclude`` holds globs of module names that stay float. In a model that cannot be traced (control flow on values,
     as most transformers have it) each layer rounds what it reads, and all between layers stays float, batch-norm too.
+    Embeddings are rounded as weights are, a scale a row, but for those that another module shares.
     Raises :class:`UnsupportedError` where nothing can be quantized, :class:`UnknownNameError` for a glob that matches
     nothing, and :class:`ShapeError` for bits or groups that do not fit.
     """
@@ -72,11 +74,15 @@ class Quantize(Step):
     def _structure(self, model: nn.Module, task: Task) -> nn.Module:
         names = self._layers(model)
         example = on_device(task.example, model)
+        for name in self._tables(model):
+            attach(model.get_submodule(name), FakeQuantize(self.bits, _by_rows(self.granularity)))
         if self.activations is None:
             return self._weights_only(model, names, example)
         try:
             graph = trace(model, self.exclude)
         except UnsupportedError as error:
+            if any(isinstance(module, Skip) and module.undecided for module in model.modules()):
+                raise
             told = str(error).removeprefix("UnsupportedError: ")
             warnings.warn(f"{told} As it is, each layer rounds by itself, with floats between layers.", stacklevel=5)
             return self._each(model, names, example)
@@ -127,6 +133,20 @@ class Quantize(Step):
             raise UnsupportedError(_nothing(model, self.exclude))
         return names
 
+    def _tables(self, model: nn.Module) -> list[str]:
+        """The names of the embeddings to quantize: plain ones whose values no other module shares."""
+        common = shared(model)
+        return [
+            name
+            for name, m in walk(model, exclude=self.exclude)
+            if isinstance(m, nn.Embedding)
+            and type(m).forward is nn.Embedding.forward
+            and m.max_norm is None
+            and not m.sparse
+            and not foreign(m)
+            and not any(id(p) in common for p in m.parameters())
+        ]
+
     def _weights_only(self, model: nn.Module, names: list[str], example: tuple[Tensor, ...]) -> nn.Module:
         norms: dict[str, str] = {}
         try:
@@ -156,6 +176,11 @@ class Quantize(Step):
         if self.aware is None:
             return Requantize(self.activations)
         return Requantize(self.activations, self.aware.ema, self.aware.delay, self.aware.freeze)
+
+
+def _by_rows(granularity: Granularity) -> Granularity:
+    """For a table, of which rows are read: a scale a row, where a layer's weights have one a group."""
+    return per_channel() if isinstance(granularity, per_group) else granularity
 
 
 def _drop_identities(graph: fx.GraphModule) -> None:

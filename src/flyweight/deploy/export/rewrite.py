@@ -6,12 +6,14 @@ from typing import Any
 
 
 def rewrite(proto: Any, integers: bool) -> None:
-    """Rewrites two patterns of ``proto``, which still has its recorded shapes, in place; values stay what they were.
+    """Rewrites three patterns of ``proto``, which still has its recorded shapes, in place; values stay what they were.
 
-    ``ReduceMean`` over all of space becomes ``GlobalAveragePool``, in front of whose rounding any change of shape is
-    moved. With ``integers``, where activations are integers too, a stored weight that is transposed before a ``MatMul``
-    is stored transposed.
+    A ``Gather`` of a stored table's rows gathers codes and scales, so that the runtime need not make the whole table
+    of floats each time. ``ReduceMean`` over all of space becomes ``GlobalAveragePool``, in front of whose rounding any
+    change of shape is moved. With ``integers``, where activations are integers too, a stored weight that is transposed
+    before a ``MatMul`` is stored transposed.
     """
+    _gathered_codes(proto.graph)
     _global_average(proto.graph)
     if integers:
         # Not for weights alone: there the runtime would take a kernel that rounds activations, unasked.
@@ -58,6 +60,47 @@ def _global_average(graph: Any) -> None:
         graph.node.append(node)
         if node.output[0] in after:
             graph.node.append(after[node.output[0]])
+
+
+def _gathered_codes(graph: Any) -> None:
+    from onnx import TensorProto, helper, numpy_helper
+
+    tensors = {t.name: t for t in graph.initializer}
+    made = {node.output[0]: node for node in graph.node}
+    nodes: list[Any] = []
+    for node in graph.node:
+        source = made.get(node.input[0]) if node.op_type == "Gather" and not _attribute(node, "axis") else None
+        if source is None or source.op_type != "DequantizeLinear" or not tensors.keys() >= set(source.input):
+            nodes.append(node)
+            continue
+        codes, scale = (tensors[name] for name in source.input[:2])
+        a_row = len(scale.dims) == 1 and scale.dims[0] != 1
+        blocked = _attribute(source, "block_size")
+        if blocked or (a_row and _attribute(source, "axis", 1) != 0) or len(codes.dims) != 2:
+            nodes.append(node)
+            continue
+        told, index = node.output[0], node.input[1]
+        rows = helper.make_node("Gather", [codes.name, index], [f"{told}.codes"], axis=0)
+        whole = helper.make_node("Cast", [f"{told}.codes"], [f"{told}.whole"], to=TensorProto.FLOAT)
+        factor = scale.name
+        nodes += [rows, whole]
+        if a_row:
+            factor = f"{told}.scale"
+            column = numpy_helper.from_array(numpy_helper.to_array(scale).reshape(-1, 1), f"{scale.name}.column")
+            if column.name not in tensors:
+                tensors[column.name] = column
+                graph.initializer.append(column)
+            nodes.append(helper.make_node("Gather", [column.name, index], [factor], axis=0))
+        product = helper.make_node("Mul", [f"{told}.whole", factor], [told])
+        product.metadata_props.extend(node.metadata_props)
+        nodes.append(product)
+    read = {name for node in nodes for name in node.input} | {value.name for value in graph.output}
+    del graph.node[:]
+    graph.node.extend(n for n in nodes if n.op_type != "DequantizeLinear" or n.output[0] in read)
+
+
+def _attribute(node: Any, name: str, missing: int = 0) -> int:
+    return next((int(a.i) for a in node.attribute if a.name == name), missing)
 
 
 def _transposed_weights(graph: Any) -> None:
