@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from flyweight.compress.sparsify.l1 import l1
 from flyweight.core.errors import FlyweightError
 from flyweight.core.serial import from_json, to_json
 from flyweight.learn.augment.flip import flip
@@ -47,6 +48,13 @@ def test_objectives_that_name_different_teachers_cannot_be_served():
     other = (Train(epochs=2),)
     with pytest.raises(FlyweightError, match="2 objectives that name teachers"):
         Train(epochs=1, loss=both(distilled(teachers=(RECIPE,)), matched(teachers=(other,)))).teachers()
+
+
+def test_a_penalty_alone_is_no_objective():
+    with pytest.raises(FlyweightError, match=r"called with \(forward, batch, context\): .* loss=penalized\(l1\(\)\)"):
+        Train(epochs=1, loss=l1(1e-4))
+    with pytest.raises(FlyweightError, match=r"got loss='distilled'. Give an objective such as distilled\(\), or None"):
+        Train(epochs=1, loss="distilled")
 
 
 def test_it_is_json():

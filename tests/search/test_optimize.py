@@ -34,8 +34,11 @@ from flyweight.deploy.runtimes.open import open_artifact
 from flyweight.measure.energy import find_counter
 from flyweight.search import evaluate as evaluating
 from flyweight.search.accident import accident
+from flyweight.search.chain import chain
 from flyweight.search.evaluate import Evaluator
 from flyweight.search.optimize import optimize
+from flyweight.search.pruned import pruned
+from flyweight.search.until import until
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +178,19 @@ def test_ends_at_the_time_limit(fresh_task: Task, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unmeasured")
+@pytest.mark.parametrize("strategy", [chain(), (), "survey", pruned], ids=["chain", "tuple", "name", "class"])
+def test_what_is_no_strategy_is_refused_before_anything_is_trained(
+    strategy: Any, fresh_task: Task, tmp_path: Path
+) -> None:
+    with pytest.raises(FlyweightError, match=r"optimize got strategy=.*Give a strategy: .*until\(chain\(\)\)"):
+        optimize(fresh_task, tmp_path / "out", strategy=strategy)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(FlyweightError, match=r"until got recipe=\(\). Give chain\(\), or a function of a ratio"):
+        until(())  # type: ignore[arg-type]
+    with pytest.raises(FlyweightError, match=r"pruned got how=.*Give chain"):
+        pruned(how=until(chain()))  # type: ignore[arg-type]
+
+
 def test_a_strategy_may_learn_from_results(fresh_task: Task, run: Path) -> None:
     assert "after wide" in labels(optimize(fresh_task, run, strategy=learner))
 

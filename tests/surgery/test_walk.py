@@ -69,3 +69,5 @@ def test_one_string_is_no_tuple_of_globs():
     for step in (Prune(0.5, exclude="0"), Remove(exclude="0"), Quantize(exclude="0"), L0Gates(exclude="0")):
         with pytest.raises(UnknownNameError, match="come in a tuple"):
             step(task.model, task)
+    with pytest.raises(UnknownNameError, match=r"and here is 3. Give some as in \(\"stem\", \"head.\*\"\)."):
+        matching(task.model, 3)

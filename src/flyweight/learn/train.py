@@ -10,6 +10,7 @@ from torch import nn
 
 from flyweight.core.errors import FlyweightError
 from flyweight.core.step import Recipe, Step
+from flyweight.core.takes import takes
 from flyweight.core.task import Augment, Task
 from flyweight.learn.context import Objective
 from flyweight.learn.fit import Fit
@@ -41,8 +42,14 @@ class Train(Step):
                 raise _wrong(name, value, f"Give a whole number, {least} or more, as in {name}={max(least, 5)}.")
         if isinstance(self.optimizer, type) or not callable(self.optimizer) or not hasattr(self.optimizer, "factor"):
             raise _wrong("optimizer", self.optimizer, "Give adam(lr=1e-3), sgd(lr=0.1), or your own of that form.")
-        if isinstance(self.loss, type) or not (self.loss is None or callable(self.loss)):
-            raise _wrong("loss", self.loss, "Give an objective such as distilled(), or None: the task's own loss.")
+        if not (self.loss is None or takes(self.loss, 3)):
+            way = "Give an objective such as distilled(), or None: the task's own loss."
+            if takes(self.loss, 2):
+                way = (
+                    "An objective is called with (forward, batch, context): a penalty such as l1() goes into "
+                    "loss=penalized(l1()), and a loss of outputs and targets into the task."
+                )
+            raise _wrong("loss", self.loss, way)
         if not isinstance(self.augment, tuple):
             raise _wrong("augment", self.augment, "Give a tuple, as in augment=(flip(), translate()).")
         for one in self.augment:

@@ -19,12 +19,14 @@ from flyweight.core.key import recipe_keys
 from flyweight.core.point import Point
 from flyweight.core.serial import to_json
 from flyweight.core.store import Store
+from flyweight.core.takes import takes
 from flyweight.core.task import Task
 from flyweight.deploy.runtimes.open import RUNTIMES, open_artifact, runtime_name
 from flyweight.kernels.library import why_not
 from flyweight.measure.energy import find_counter
 from flyweight.measure.host import host
 from flyweight.search.candidate import Candidate, Strategy, Terms, plain
+from flyweight.search.chain import chain
 from flyweight.search.clock import Clock, TimeUp, seconds
 from flyweight.search.conclude import conclude
 from flyweight.search.evaluate import Evaluator
@@ -91,6 +93,11 @@ def optimize(
         )
     clock = Clock(seconds(timeout))
     chosen = strategy if strategy is not None else survey(seed=seed)
+    if isinstance(chosen, chain) or not takes(chosen, 2):
+        raise FlyweightError(
+            f"FlyweightError: optimize got strategy={chosen!r}. Give a strategy: survey(), free(), "
+            "pruned(how=chain()), until(chain()), or a function of a task and terms that gives candidates."
+        )
     check = getattr(chosen, "check", None)
     if check is not None:
         check(task, Terms(folder=Path(out), budgets=wanted, max_drop=max_drop))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flyweight.compress.prune.distributions.earliest import check_ratio
+from flyweight.core.errors import FlyweightError
 from flyweight.core.task import Task
 from flyweight.search.candidate import Candidate, Terms
 from flyweight.search.chain import chain
@@ -33,6 +34,10 @@ class pruned:
         object.__setattr__(self, "ratios", tuple(self.ratios))
         for ratio in self.ratios:
             check_ratio(ratio)
+        if not isinstance(self.how, chain):
+            raise FlyweightError(
+                f"FlyweightError: pruned got how={self.how!r}. Give chain(…), as in pruned(how=chain(tuning=1.0))."
+            )
 
     def __call__(self, task: Task, terms: Terms | None = None) -> Iterator[Candidate]:
         """The candidates for ``task``."""

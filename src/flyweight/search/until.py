@@ -11,6 +11,7 @@ from flyweight.core.budget import Budget
 from flyweight.core.errors import BudgetError, FlyweightError
 from flyweight.core.point import Point
 from flyweight.core.step import Recipe
+from flyweight.core.takes import takes
 from flyweight.core.task import Task
 from flyweight.measure.footprint import Depth
 from flyweight.search.candidate import Candidate, Terms
@@ -61,6 +62,11 @@ class until:
     tries: int = 3
 
     def __post_init__(self) -> None:
+        if not takes(self.recipe, 2):
+            raise FlyweightError(
+                f"FlyweightError: until got recipe={self.recipe!r}. Give chain(), or a function of a ratio and a task "
+                "that gives a recipe, as in lambda ratio, task: (task.train, Prune(ratio, structure=channel()), …)."
+            )
         if not 0 <= self.least < self.most < 1:
             raise FlyweightError(
                 f"FlyweightError: until got least={self.least!r} and most={self.most!r}. Give fractions to remove, "

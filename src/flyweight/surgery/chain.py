@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -83,6 +84,16 @@ def links(module: nn.Module, name: str = "weight") -> list[Link]:
     if not parametrize.is_parametrized(module, name):
         return []
     return [link for link in module.parametrizations[name] if isinstance(link, Link)]  # type: ignore[index]
+
+
+def learning(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Link]]:
+    """The links of ``model`` that learn what stays: (module's name, module, parameter's name, link)."""
+    for name, module in model.named_modules():
+        if parametrize.is_parametrized(module):
+            for parameter in list(module.parametrizations):
+                for link in links(module, parameter):
+                    if link.openness(module.parametrizations[parameter].original.detach()) is not None:
+                        yield name, module, parameter, link
 
 
 FOREIGN = (

@@ -30,6 +30,11 @@ class Skip(nn.Module):
         """Whether the layer is kept."""
         return self._keep
 
+    @property
+    def undecided(self) -> bool:
+        """Whether a training has yet to decide."""
+        return any(getattr(child, "pending", False) for child in self.children())
+
     def set(self, keep: bool) -> None:
         """Keeps the layer, or not."""
         self._keep = keep
@@ -37,7 +42,7 @@ class Skip(nn.Module):
 
     def forward(self, x: Any, *others: Any, **named: Any) -> Any:
         """The layer's output, or its first input."""
-        if isinstance(x, fx.Proxy) and any(getattr(child, "pending", False) for child in self.children()):
+        if isinstance(x, fx.Proxy) and self.undecided:
             raise UnsupportedError(
                 "a training has yet to decide whether this layer stays; take Train(epochs=…) before the step that "
                 "traces"

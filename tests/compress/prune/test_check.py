@@ -112,3 +112,19 @@ def test_fields_are_checked():
     ):
         Prune(0.5, schedule="cubic")
     assert Prune(0.5, exclude=["0"]).exclude == ("0",)
+
+
+@pytest.mark.parametrize(
+    ("axes", "told"),
+    [
+        ({"score": channel()}, r"score=channel.*Give a score, .*did you mean structure=channel\(round_to=1\)\?"),
+        ({"structure": taylor()}, r"Give a structure, .* did you mean score=taylor"),
+        ({"distribution": cubic()}, r"Give a distribution, .* did you mean schedule=cubic"),
+        ({"schedule": global_()}, r"Give a schedule, .* did you mean distribution=global_"),
+        ({"score": lambda evidence: evidence.weight}, r"score=<function .*Give a score, as in score=magnitude\(\)\.$"),
+        ({"score": "taylor"}, r"score='taylor'. Give a score, as in score=magnitude\(\)\.$"),
+    ],
+)
+def test_a_plug_of_another_axis_is_told_where_it_belongs(axes, told):
+    with pytest.raises(FlyweightError, match=told):
+        Prune(0.5, **axes)

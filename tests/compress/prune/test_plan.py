@@ -22,10 +22,12 @@ from flyweight.compress.prune.scores.movement import movement
 from flyweight.compress.prune.scores.taylor import taylor
 from flyweight.compress.prune.structures.block import block
 from flyweight.compress.prune.structures.channel import channel
-from flyweight.core.errors import UnsupportedError
+from flyweight.compress.prune.structures.element import element
+from flyweight.core.errors import ExportError, UnsupportedError
 from flyweight.core.recipe import run
 from flyweight.core.store import Store
 from flyweight.core.weights import load_state
+from flyweight.deploy.export.onnx import export_onnx
 from flyweight.learn.fit import Fit
 from flyweight.learn.optimizers import adam, sgd
 from flyweight.learn.progress import Progress
@@ -325,3 +327,10 @@ def test_a_shared_weight_is_heard_wherever_it_stands(tiny_task):
     (plan,) = plans(pruned)
     plan.after_step(Progress(1, 4, torch.optim.SGD(pruned.parameters(), 0.0)))
     torch.testing.assert_close(plan.gradient0, wanted)
+
+
+def test_what_a_training_has_yet_to_prune_is_no_file(tiny_task, tmp_path):
+    for structure in (element(), channel()):
+        model = Prune(0.5, structure=structure, schedule=cubic())(tiny_task.model, tiny_task)
+        with pytest.raises(ExportError, match=r"is not pruned yet: Plan\(ratio=0.5, .*Take Train\(epochs=…\) after"):
+            export_onnx(model, tiny_task, tmp_path / "model.onnx")

@@ -17,6 +17,8 @@ from flyweight.compress.prune.structures.head import head
 from flyweight.compress.prune.structures.layer import layer
 from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.quantize import Quantize
+from flyweight.compress.sparsify.l0_gates import L0Gates
+from flyweight.compress.sparsify.settle import Settle
 from flyweight.core.errors import UnknownNameError, UnsupportedError
 from flyweight.core.key import model_key
 from flyweight.core.task import Task
@@ -102,6 +104,13 @@ def test_it_waits_for_a_training_that_decides(tiny_task: Task) -> None:
     planned = Prune(0.5, structure=channel(), schedule=cubic())(tiny_task.model, tiny_task)
     with pytest.raises(UnsupportedError, match=r"Plan at '0' has yet to decide in training \(ratio=0.5.*Take Train\("):
         Remove()(planned, tiny_task)
+
+
+def test_it_waits_for_gates_to_settle(tiny_task: Task) -> None:
+    gated = L0Gates(exclude=("0",))(tiny_task.model, tiny_task)
+    with pytest.raises(UnsupportedError, match=r"Gate on '4.weight' still learns. Put Settle\(\) before Remove\(\)"):
+        Remove()(gated, tiny_task)
+    assert model_key(Remove()(Settle()(gated, tiny_task), tiny_task)) == model_key(tiny_task.model)
 
 
 def test_an_lstm_is_left_whole() -> None:

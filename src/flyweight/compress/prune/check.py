@@ -1,4 +1,4 @@
-"""Which scores, structures, distributions and schedules go together, and why the others do not."""
+"""What scores, structures, distributions and schedules are, which go together, and why the others do not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from flyweight.compress.prune.plan import HEARD
 from flyweight.core.errors import FlyweightError
+from flyweight.core.takes import takes
 
 PASSING = ("curvature", "inputs", "gram")
 """Evidence that only passes over the calibration set give."""
@@ -107,6 +108,39 @@ _RULES: tuple[_Rule, ...] = (
         ),
     ),
 )
+
+
+@dataclass(frozen=True)
+class _Role:
+    """What a field's plug is called with and tells of itself, and the ``way`` out where another stands there."""
+
+    arguments: int
+    tells: tuple[str, ...]
+    way: str
+
+    def fits(self, value: Any) -> bool:
+        """Whether ``value`` can play it."""
+        return takes(value, self.arguments) and all(hasattr(value, name) for name in self.tells)
+
+
+_ROLES = {
+    "score": _Role(1, ("needs", "reads"), "a score, as in score=magnitude()"),
+    "structure": _Role(3, (), "a structure, as in structure=channel(round_to=8)"),
+    "distribution": _Role(4, (), "a distribution, as in distribution=uniform()"),
+    "schedule": _Role(1, ("in_training",), "a schedule, as in schedule=cubic(end=0.75)"),
+}
+
+
+def check_plugs(step: Any) -> None:
+    """Raises :class:`FlyweightError` where a field of ``step`` holds what cannot stand there: a name, another axis."""
+    for name, role in _ROLES.items():
+        value = getattr(step, name)
+        if not role.fits(value):
+            meant = next((f"{other}={value!r}" for other, its in _ROLES.items() if its.fits(value)), "")
+            raise FlyweightError(
+                f"FlyweightError: Prune got {name}={value!r}. Give {role.way}"
+                f"{f'; or did you mean {meant}?' if meant else '.'}"
+            )
 
 
 def check_axes(axes: Axes) -> None:

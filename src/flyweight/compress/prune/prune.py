@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flyweight.compress.prune.check import Axes, check_axes
+from flyweight.compress.prune.check import Axes, check_axes, check_plugs
 from flyweight.compress.prune.cut import Judged, counts, judged
 from flyweight.compress.prune.damage import damage_of
 from flyweight.compress.prune.distributions.earliest import check_ratio
@@ -24,7 +24,7 @@ from flyweight.compress.prune.schedules.one_shot import one_shot
 from flyweight.compress.prune.scores.magnitude import magnitude
 from flyweight.compress.prune.structures.element import element
 from flyweight.compress.prune.structures.layer import layer
-from flyweight.core.errors import FlyweightError, UnsupportedError
+from flyweight.core.errors import UnsupportedError
 from flyweight.core.step import Recipe, Step
 from flyweight.core.task import Task
 from flyweight.surgery.chain import links
@@ -59,10 +59,7 @@ class Prune(Step):
         check_ratio(self.ratio)
         if isinstance(self.exclude, list):
             object.__setattr__(self, "exclude", tuple(self.exclude))
-        for name, way in _PLUGS.items():
-            value = getattr(self, name)
-            if isinstance(value, type) or not callable(value):
-                raise FlyweightError(f"FlyweightError: Prune got {name}={value!r}. Give {way}.")
+        check_plugs(self)
         check_axes(Axes(self.score, self.structure, self.distribution, self.schedule, self.ratio))
 
     def edit(self, model: nn.Module, task: Task) -> nn.Module:
@@ -149,14 +146,6 @@ class Prune(Step):
             score: Any = self.score
             weight: Tensor = module.parametrizations[name].original  # type: ignore[index, union-attr]
             weight.copy_(torch.where(first.keep, score.compensate(evidence[dotted], first.keep), weight))
-
-
-_PLUGS = {
-    "score": "a score, as in score=magnitude()",
-    "structure": "a structure, as in structure=channel(round_to=8)",
-    "distribution": "a distribution, as in distribution=uniform()",
-    "schedule": "a schedule, as in schedule=cubic(end=0.75)",
-}
 
 
 def _check_idle(pools: Sequence[Pool]) -> None:

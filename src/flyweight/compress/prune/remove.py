@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from flyweight.core.errors import UnsupportedError
 from flyweight.core.step import Step
 from flyweight.core.task import Task
+from flyweight.surgery.chain import learning
 from flyweight.surgery.couple.couple import couple
 from flyweight.surgery.couple.dead import dead_units
 from flyweight.surgery.couple.narrow import drop_masks_, masks_on
@@ -29,8 +30,9 @@ class Remove(Step):
     by channels or heads leaves them; layers are those whose gate is shut. The model computes what it did, which is
     checked on the task's example, with fewer parameters and operations; masks that keep all that is left go too. Units
     that a module makes or carries that a glob of ``exclude`` matches stay.
-    Raises :class:`UnsupportedError` where a training is still to decide what goes, the model cannot be traced, or the
-    smaller one would compute something else, and :class:`UnknownNameError` for a glob that matches nothing.
+    Raises :class:`UnsupportedError` where a training or ``Settle`` is still to decide what goes, the model cannot be
+    traced, or the smaller one would compute something else, and :class:`UnknownNameError` for a glob that matches
+    nothing.
     """
 
     exclude: tuple[str, ...] = ()
@@ -73,6 +75,11 @@ def _drop_idle(model: nn.Module, coupling: Coupling) -> None:
 
 
 def _check_decided(model: nn.Module) -> None:
+    for name, _, parameter, link in learning(model):
+        raise UnsupportedError(
+            f"UnsupportedError: Remove takes out what is masked, and what is, {type(link).__name__} on "
+            f"{f'{name}.{parameter}'!r} still learns. Put Settle() before Remove()."
+        )
     for name, module in model.named_modules():
         over = getattr(module, "over", None)
         if isinstance(over, Tensor) and not bool(over):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from flyweight.core.errors import FlyweightError
+from flyweight.core.takes import takes
 from flyweight.core.task import Batch, Forward
 from flyweight.learn.context import Context, Objective
 
@@ -36,11 +37,11 @@ class penalized:
     loss: Objective | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.penalty, type) or not callable(self.penalty):
+        if not takes(self.penalty, 2):
             raise FlyweightError(
                 f"FlyweightError: penalized got penalty={self.penalty!r}. Give a penalty such as slimming(1e-4)."
             )
-        if isinstance(self.loss, type) or not (self.loss is None or callable(self.loss)):
+        if not (self.loss is None or takes(self.loss, 3)):
             raise FlyweightError(
                 f"FlyweightError: penalized got loss={self.loss!r}. Give an objective such as distilled(), or None: "
                 "the task's loss."

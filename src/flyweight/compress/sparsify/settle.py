@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from flyweight.compress.sparsify.gate import Gate
 from flyweight.compress.sparsify.noise import hush
@@ -16,7 +15,7 @@ from flyweight.compress.sparsify.targets import original
 from flyweight.core.errors import UnsupportedError
 from flyweight.core.step import Step
 from flyweight.core.task import Task
-from flyweight.surgery.chain import Link, detach, links
+from flyweight.surgery.chain import Link, detach, learning
 from flyweight.surgery.mask import mask_of
 
 
@@ -33,7 +32,7 @@ class Settle(Step):
 
     def edit(self, model: nn.Module, task: Task) -> nn.Module:
         """Returns ``model`` without gates."""
-        found = list(_learning(model))
+        found = list(learning(model))
         if not found:
             raise UnsupportedError(
                 f"UnsupportedError: Settle ends gates and noise, and {type(model).__name__} has none. Put L0Gates() or "
@@ -57,7 +56,7 @@ class Settle(Step):
 
     def replay(self, model: nn.Module, task: Task, state: Mapping[str, Tensor]) -> nn.Module:
         """The masks, all open."""
-        for _, module, parameter, link in list(_learning(model)):
+        for _, module, parameter, link in list(learning(model)):
             self._plain(module, parameter, link)
         return model
 
@@ -67,15 +66,6 @@ class Settle(Step):
         detach(module, link, parameter)
         hush(module)
         return mask_of(module, parameter, tile)
-
-
-def _learning(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, Link]]:
-    for name, module in model.named_modules():
-        if parametrize.is_parametrized(module):
-            for parameter in list(module.parametrizations):
-                for link in links(module, parameter):
-                    if link.openness(original(module, parameter).detach()) is not None:
-                        yield name, module, parameter, link
 
 
 def _settled(link: Link, weight: Tensor) -> tuple[Tensor, Tensor]:

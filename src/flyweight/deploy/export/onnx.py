@@ -45,10 +45,11 @@ def export_onnx(model: nn.Module, task: Task, path: Path | str, kernels: str = "
     so on this machine (see :func:`~flyweight.deploy.export.sparse.sparse.sparse`); ``"all"``, every layer that can. A
     file with such layers says in ``needs`` what opening it takes.
 
-    Raises :class:`ExportError`, naming the operation and the module, where the model cannot be exported, and
-    :class:`UnknownNameError` for other ``kernels``.
+    Raises :class:`ExportError`, naming the operation and the module, where the model cannot be exported or a training
+    has yet to prune it, and :class:`UnknownNameError` for other ``kernels``.
     """
     check_kernels(kernels)
+    _check_decided(model)
     path = Path(path)
     owned = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     example = tuple(_several(t.detach().cpu()) for t in task.example)
@@ -68,6 +69,17 @@ def export_onnx(model: nn.Module, task: Task, path: Path | str, kernels: str = "
         temporary.write_bytes(proto.SerializeToString())
     notes = (*_notes(told, widths), *_zeros(told, left), *ours.notes)
     return Artifact(path=path, format="onnx", bits=told.bits, notes=notes, needs=ours.needs)
+
+
+def _check_decided(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        if getattr(module, "pending", False) is True:
+            owner = name.partition(".parametrizations")[0]
+            raise ExportError(
+                f"ExportError: {owner!r} is not pruned yet: {type(module).__name__}({module.extra_repr()}) takes away "
+                "while a training goes on. Take Train(epochs=…) after the step, with a loop that calls after_step as "
+                "Fit does, or prune with schedule=one_shot()."
+            )
 
 
 def _notes(told: Lowered, widths: dict[int, str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from torch import nn
 
 import tiny
 from flyweight.compress.prune.distributions.erdos_renyi import erdos_renyi
+from flyweight.compress.prune.distributions.sensitivity import sensitivity
 from flyweight.compress.prune.distributions.uniform import uniform
 from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.regrow.regrow import Regrow
@@ -155,6 +156,12 @@ def test_what_is_masked_already_is_refused(fresh_task):
         (lambda: Regrow(1.0), FlyweightError, r"ratio=1\.0 is no fraction"),
         (lambda: Regrow(0.5, rigl), FlyweightError, r"Regrow got rule=<class.*Give rigl\(every=100\)"),
         (lambda: Regrow(0.5, block=(0, 1)), ShapeError, r"block got rows=0"),
+        (
+            lambda: Regrow(0.5, block="4x1"),
+            FlyweightError,
+            r"block='4x1'. Give \(rows, columns\)",
+        ),
+        (lambda: Regrow(0.5, distribution=sensitivity()), FlyweightError, "yet to be trained nothing can be measured"),
         (lambda: Regrow(0.5, exclude=("conv",)), UnknownNameError, "matches 'conv'"),
         (lambda: Regrow(0.5, exclude=("4", "9")), UnsupportedError, "has no weight to prune outside exclude"),
     ],

@@ -43,6 +43,12 @@ def without(model, channels):
     return small.eval()
 
 
+def test_a_round_number_that_no_layer_has_is_refused(tiny_task):
+    with pytest.raises(ShapeError, match=r"channel\(round_to=17\) can take nothing from Sequential, whose largest"):
+        Prune(0.5, structure=channel(round_to=17))(tiny_task.model, tiny_task)
+    Prune(0.5, structure=channel(round_to=16))(tiny_task.model, tiny_task)
+
+
 @pytest.mark.parametrize(("score", "ratio"), [*zip(SCORES, (0.2, 0.6, 0.9, 0.4), strict=True)], ids=str)
 def test_the_masked_model_is_the_one_without_those_channels(score, ratio, tiny_task):
     pruned = Prune(ratio, score=score, structure=channel())(tiny_task.model, tiny_task).eval()

@@ -9,6 +9,10 @@ import tiny
 from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.remove import Remove
 from flyweight.compress.prune.schedules.cubic import cubic
+from flyweight.compress.prune.schedules.iterative import iterative
+from flyweight.compress.prune.scores.activation import activation
+from flyweight.compress.prune.scores.magnitude import magnitude
+from flyweight.compress.prune.scores.obd import obd
 from flyweight.compress.prune.scores.taylor import taylor
 from flyweight.compress.prune.structures.layer import layer
 from flyweight.compress.quantize.quantize import Quantize
@@ -16,6 +20,7 @@ from flyweight.core.errors import UnsupportedError
 from flyweight.core.recipe import replay, run
 from flyweight.core.weights import restore
 from flyweight.learn.fit import Fit
+from flyweight.learn.optimizers import adam
 from flyweight.learn.train import Train
 from flyweight.surgery.skip import Skip
 from flyweight.testing.check_step import check_step
@@ -73,6 +78,15 @@ def test_residual_blocks_are_found_and_the_least_are_passed_by(task):
     left = nn.Sequential(*(part for name, part in task.model[2].named_children() if name in "02"))
     plain = nn.Sequential(task.model[0], nn.ReLU(), left, *task.model[3:])
     assert torch.equal(pruned(x), plain(x))
+
+
+@pytest.mark.parametrize("score", [magnitude(), activation(), obd()], ids=lambda s: type(s).__name__)
+def test_rounds_go_on_where_layers_are_passed_by_already(task, score):
+    train = Train(epochs=1, optimizer=adam(lr=1e-3))
+    pruned = Prune(0.75, score, layer(), schedule=iterative(3, train))(task.model, task)
+    assert sum(skips(pruned).values()) == 1
+    again = run((Prune(0.25, score, layer()), Prune(0.5, score, layer())), task.model, task)
+    assert sum(skips(again).values()) == 2
 
 
 def test_the_contract(task):

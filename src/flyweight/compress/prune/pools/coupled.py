@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from flyweight.core.errors import UnsupportedError
+from flyweight.core.errors import ShapeError, UnsupportedError
 from flyweight.core.task import Task
 from flyweight.surgery.couple.couple import couple
 from flyweight.surgery.coupling import Group, Slice
@@ -115,7 +115,8 @@ def coupled(model: nn.Module, task: Task, exclude: Sequence[str], kind: str, rou
     """The pools of ``kind`` (``"channel"`` or ``"head"``) of ``model``, masks put in place.
 
     Groups whose units a module of ``exclude`` makes or carries are left alone; a module that only reads them loses
-    columns all the same. Raises :class:`UnsupportedError` where there are none, with the reasons.
+    columns all the same. Raises :class:`UnsupportedError` where there are none, with the reasons, and
+    :class:`ShapeError` where ``round_to`` is more than any group has.
     """
     left_alone = matching(model, exclude)
     coupling = couple(model, task.example)
@@ -131,6 +132,12 @@ def coupled(model: nn.Module, task: Task, exclude: Sequence[str], kind: str, rou
             f"UnsupportedError: {type(model).__name__} has no {kind}s that can be taken away"
             f"{f' outside exclude={tuple(exclude)!r}' if exclude else ''}{f' ({why})' if why else ''}. "
             "Use structure=element() or block(), or leave Prune out of the recipe."
+        )
+    largest = max(len(pool.kept) for pool in found)
+    if round_to > largest:
+        raise ShapeError(
+            f"ShapeError: {kind}(round_to={round_to}) can take nothing from {type(model).__name__}, whose largest "
+            f"group has {largest} {kind}s. Give a smaller one, as in round_to={max(1, largest // 4)}."
         )
     return found
 

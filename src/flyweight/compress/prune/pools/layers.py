@@ -47,12 +47,14 @@ class Layers:
         return self.skips
 
     def reads(self, kind: str) -> Sequence[tuple[nn.Module, str, str]]:
-        """All weights of all layers."""
-        return [weight for layer in self.weights for weight in layer] if kind == "weight" else []
+        """All weights of the layers that are kept: one that is passed by sees no inputs."""
+        kept = [layer for skip, layer in zip(self.skips, self.weights, strict=True) if skip.kept]
+        return [weight for layer in kept for weight in layer] if kind == "weight" else []
 
     def saliency(self, scores: Mapping[str, Tensor]) -> Tensor:
-        """The sum over all weights of each layer."""
-        return torch.tensor([sum(float(scores[name].double().sum()) for *_, name in layer) for layer in self.weights])
+        """The sum over all weights of each layer; 0 of one that is passed by already."""
+        sums = {name: float(score.double().sum()) for name, score in scores.items()}
+        return torch.tensor([sum((sums.get(name, 0.0) for *_, name in layer), 0.0) for layer in self.weights])
 
     def write(self, keep: Tensor) -> None:
         """Sets the gates."""

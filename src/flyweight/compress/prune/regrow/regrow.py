@@ -18,6 +18,7 @@ from flyweight.compress.prune.structures.block import block as tiles
 from flyweight.compress.prune.structures.element import element
 from flyweight.core.errors import FlyweightError, UnsupportedError
 from flyweight.core.step import Step
+from flyweight.core.takes import takes
 from flyweight.core.task import Task
 from flyweight.learn.randomness import derived
 
@@ -51,6 +52,20 @@ class Regrow(Step):
             raise FlyweightError(
                 f"FlyweightError: Regrow got rule={self.rule!r}. Give rigl(every=100), snfs(), set_() or static()."
             )
+        if not takes(self.distribution, 4) or getattr(self.distribution, "measures", False):
+            raise FlyweightError(
+                f"FlyweightError: Regrow got distribution={self.distribution!r}. Give erdos_renyi() or uniform(): of a "
+                "network that is yet to be trained nothing can be measured."
+            )
+        if isinstance(self.exclude, list):
+            object.__setattr__(self, "exclude", tuple(self.exclude))
+        if isinstance(self.block, list):
+            object.__setattr__(self, "block", tuple(self.block))
+        if not isinstance(self.block, tuple) or len(self.block) != 2:
+            raise FlyweightError(
+                f"FlyweightError: Regrow got block={self.block!r}. Give (rows, columns), as in block=(4, 1)."
+            )
+        tiles(*self.block)
 
     def edit(self, model: nn.Module, task: Task) -> nn.Module:
         pools = self._pools(model, task)
