@@ -95,6 +95,9 @@ def test_who_needs_the_library_is_marked(tmp_path: Any) -> None:
     told = text(frontier, color=False, width=140)
     assert "blocks ‡" in told
     assert "baseline ‡" not in told
+    long = dataclasses.replace(sparse(), label="blocks of four by four, nine of ten gone, in integers")
+    (row,) = (line for line in text(Frontier((base, long)), color=False, width=100).splitlines() if "blocks" in line)
+    assert "… ‡" in row, "what is cut is the label"
     assert f"‡ needs {NEED}; the plain file stands beside it" in told
     page = frontier.report(tmp_path / "report.html").read_text(encoding="utf-8")
     assert f"to open it: {NEED}" in page

@@ -78,8 +78,8 @@ def test_zeros_come_in_the_training_that_follows(task: Task) -> None:
 
 
 def test_labels_say_what_goes() -> None:
-    assert chain().label(0.5) == "channels −50 % (taylor), int8"
-    assert chain(structure=element(), bits=None).label(0.3125) == "weights −31.2 % (magnitude)"
+    assert chain().label(0.5) == "channels −50 %, int8"
+    assert chain(structure=element(), bits=None).label(0.3125) == "weights −31.2 %"
     assert chain(structure=block(16, 1), score=taylor()).label(0.5) == "16×1 blocks −50 % (taylor), int8"
     assert chain().label(0.0) == "unpruned, int8"
 
@@ -92,15 +92,15 @@ def test_ratios_come_the_middle_first_in_integers_and_float(task: Task) -> None:
     found = list(pruned(ratios=(0.3, 0.9, 0.5))(task))
     assert [c.label for c in found] == [
         "unpruned, int8",
-        *("channels −50 % (taylor), int8", "channels −50 % (taylor)"),
-        *("channels −30 % (taylor), int8", "channels −30 % (taylor)"),
-        *("channels −90 % (taylor), int8", "channels −90 % (taylor)"),
+        *("channels −50 %, int8", "channels −50 %"),
+        *("channels −30 %, int8", "channels −30 %"),
+        *("channels −90 %, int8", "channels −90 %"),
     ]
     assert len({c.key(task) for c in found}) == len(found)
     recipes = {c.label: c.recipe for c in found}
-    short = recipes["channels −50 % (taylor)"]
-    assert recipes["channels −50 % (taylor), int8"][: len(short)] == short, "they share their training"
-    assert [c.label for c in pruned((0.0, 0.5), chain(bits=None))(task)] == ["channels −50 % (taylor)"]
+    short = recipes["channels −50 %"]
+    assert recipes["channels −50 %, int8"][: len(short)] == short, "they share their training"
+    assert [c.label for c in pruned((0.0, 0.5), chain(bits=None))(task)] == ["channels −50 %"]
     assert len(list(pruned(())(task))) == 1
 
 

@@ -96,8 +96,13 @@ def _colored() -> bool:
     return "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb" and sys.stdout.isatty()
 
 
-def _named(point: Point) -> str:
-    return f"{point.label} {_NEEDY}" if point.needs else point.label
+def _named(point: Point, width: int | None = None) -> str:
+    """The label, of at most ``width`` characters: its end goes, and the mark behind it stays."""
+    mark = f" {_NEEDY}" if point.needs else ""
+    short = point.label
+    if width is not None and len(short) + len(mark) > width:
+        short = f"{short[: max(1, width - len(mark) - 1)]}…"
+    return f"{short}{mark}"
 
 
 def _heading(frontier: Frontier, view: View) -> str:
@@ -118,13 +123,14 @@ def _grid(view: View, space: int) -> Any:
     taken = 1 + _GAP + sum(_GAP + max(map(len, column)) for column in columns)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
     table.add_column("", width=1)
-    table.add_column("Point", overflow="ellipsis", no_wrap=True, width=max(_LABEL, min(label, space - taken)))
+    width = max(_LABEL, min(label, space - taken))
+    table.add_column("Point", overflow="ellipsis", no_wrap=True, width=width)
     for column in columns:
         table.add_column(column[0], justify="right", no_wrap=True, width=max(map(len, column)))
     for index, point in enumerate(view.listed, start=1):
         stands = view.stands(point)
         mark = Text("●" if stands else "·", style="green" if stands else "")
-        name = Text(_named(point), style="bold" if stands else "")
+        name = Text(_named(point, width), style="bold" if stands else "")
         look = "" if stands or point is view.baseline else "dim"
         table.add_row(mark, name, *(Text(column[index]) for column in columns), style=look)
     return table

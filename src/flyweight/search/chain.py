@@ -92,9 +92,9 @@ class chain:
         return (*pruned, Quantize(bits=self.bits, aware=Aware()), rounded)
 
     def label(self, ratio: float) -> str:
-        """What people call it: ``channels −50 % (taylor), int8``, or ``4×4 blocks −80 % (taylor), int8``."""
-        score = type(self._score()).__name__
-        what = f"{structure_name(self._structure())} −{100 * ratio:.3g} % ({score})" if ratio else "unpruned"
+        """What people call it: ``channels −50 %, int8``, with the score where one was given."""
+        score = "" if self.score is None else f" ({type(self.score).__name__})"
+        what = f"{structure_name(self._structure())} −{100 * ratio:.3g} %{score}" if ratio else "unpruned"
         return what if self.bits is None else f"{what}, int{self.bits}"
 
     def _score(self) -> Score:

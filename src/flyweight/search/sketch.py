@@ -87,7 +87,11 @@ def sketched(evaluator: Evaluator, candidate: Candidate) -> Point:
         told = str(error) if isinstance(error, FlyweightError) else f"{type(error).__name__}: {error}"
         return evaluator.ledger.keep(dataclasses.replace(point, failure=told))
     found = dataclasses.replace(found, detail={**found.detail, "sketch": [sketch.upto, sketch.again]})
-    told = ", ".join(f"{name} {value:,.6g}" for name in _SHOWN if (value := getattr(found, name)) is not None)
+    told = ", ".join(
+        f"{name} {value:,.0f}" if isinstance(value, int) else f"{name} {value:.4g}"
+        for name in _SHOWN
+        if (value := getattr(found, name)) is not None
+    )
     return evaluator.ledger.keep(dataclasses.replace(point, footprint=found, failure=f"{SKETCHED}measured at {told}"))
 
 
