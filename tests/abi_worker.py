@@ -88,7 +88,9 @@ def requantize(told):
 
 
 def qconv(told):
-    return abi.QConvSpec(matrix(told["weight"]), abi.Window(*told["window"]), *requantize(told))
+    added = None if told.get("sum") is None else ctypes.pointer(abi.QAddSpec(*told["sum"]))
+    ends = (*requantize(told), added, told.get("sum_second", 0))
+    return abi.QConvSpec(matrix(told["weight"]), abi.Window(*told["window"]), *ends)
 
 
 def qdepthwise(told):
@@ -192,7 +194,8 @@ def run_bytes(library, kind, layer, told, pool, x, other, at_end):
             raise Refused("skipped")
         y = fenced(np.full((len(x), -(-size[0] // 4), size[1], size[2], 4), 170, np.uint8), at_end)
         batch, _, height, width, _ = x.shape
-        checked(library, library.fw_qimage_run(layer, pool, batch, height, width, x.ctypes.data, y.ctypes.data))
+        added = None if other is None else fenced(other, at_end).ctypes.data
+        checked(library, library.fw_qimage_run(layer, pool, batch, height, width, x.ctypes.data, added, y.ctypes.data))
         return y.copy()
     y = fenced(np.full(told["shape"], 170, np.uint8), at_end)
     if kind == "qadd":

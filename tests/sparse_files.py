@@ -17,6 +17,7 @@ from flyweight.kernels.reference.depthwise import depthwise
 from flyweight.kernels.reference.sparse_block import sparse_block
 from flyweight.kernels.reference.sparse_conv import sparse_conv
 from flyweight.kernels.reference.sparse_linear import sparse_linear
+from flyweight.measure.own_parts import with_parts
 
 
 def _tensor(value: Any) -> Tensor | None:
@@ -97,5 +98,5 @@ def run(proto: Any, *inputs: Any) -> list[np.ndarray]:
 
 
 def ops(proto: Any) -> list[str]:
-    """The types of ``proto``'s operations that are ours, in order."""
-    return [node.op_type for node in proto.graph.node if node.domain == DOMAIN]
+    """The types of ``proto``'s operations that are ours, in order; those of a network one by one."""
+    return [node.op_type for node in with_parts(proto).graph.node if node.domain == DOMAIN]

@@ -43,7 +43,7 @@ def kernel(request: dict[str, Any], arrays: list[Any]) -> tuple[Callable[[], lis
         *(matrix, window, _pointer(bias, ctypes.c_int32), _pointer(scale[0], ctypes.c_float)), *spec["range"]
     )
     check(library.fw_qconv_create(ctypes.byref(described), ctypes.byref(made)), "fw_qconv_create")
-    given = (made, None, x.shape[0], x.shape[2], x.shape[3], x.ctypes.data, y.ctypes.data)
+    given = (made, None, x.shape[0], x.shape[2], x.shape[3], x.ctypes.data, None, y.ctypes.data)
     return _call(library.fw_qimage_run, given, [y, x]), _told()
 
 

@@ -120,6 +120,31 @@ def test_sum(paths, count, a_scale, b_scale, y_scale, zeros, seed):
         agrees(paths, "qadd", {"spec": spec, "shape": a.shape}, a, added(a, b, spec), other=b)
 
 
+@quick
+@given(qconvs(), st.data())
+def test_convolution_with_a_sum(paths, case, data):
+    """Another image is added to what it rounded, as a QAdd of its own would."""
+    told, x, wanted = case
+    numbers = (*(data.draw(scales) for _ in range(3)), *(data.draw(byte) for _ in range(3)))
+    spec = (*numbers, *data.draw(st.sampled_from([(0, 255), (3, 250)])))
+    random = np.random.default_rng(7)
+    other = random.integers(0, 256, wanted.shape, dtype=np.uint8)
+    second = data.draw(st.integers(0, 1))
+    sums = added(other, wanted, spec) if second else added(wanted, other, spec)
+    told = {**told, "sum": spec, "sum_second": second}
+    agrees(paths, "qconv", told, x, sums, in_fours(other, random), told["weight"]["rows"])
+
+
+def test_a_residual_goes_with_a_sum(paths):
+    x = np.zeros((1, 1, 2, 2, 4), np.uint8)
+    spec = (0.1, 0.2, 0.3, 1, 2, 3, 0, 255)
+    for path, worker in paths.items():
+        assert "made with a sum, and got no residual" in worker("qconv", a_layer(sum=spec), x, None, RUNS), path
+        assert "made without a sum, and got a residual" in worker("qconv", a_layer(), x, x, RUNS), path
+        refused = worker("qconv", a_layer(sum=(0.1, 0.2, 0.0, *spec[3:])), x, x, RUNS)
+        assert "over 0 are no finite numbers" in refused, path
+
+
 def a_layer(**changes):
     """A small convolution that is as it should be, but for ``changes``."""
     weight = np.arange(1, 17, dtype=np.int8).reshape(4, 4, 1, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int, c_int8, c_int32, c_int64, c_uint8, c_void_p
 
-FW_ABI = 1
+FW_ABI = 2
 """The version of the interface that the structures below mirror; ``fw_abi()`` of a library has to be the same."""
 
 ACTIVATIONS = ("", "Relu", "Relu6", "HardSwish", "Gelu")
@@ -97,10 +97,25 @@ _REQUANTIZE = (
 )
 
 
+class QAddSpec(Structure):
+    """``fw_qadd_spec``."""
+
+    _fields_ = (
+        *((name, c_float) for name in ("a_scale", "b_scale", "y_scale")),
+        *((name, c_uint8) for name in ("a_zero", "b_zero", "y_zero", "y_low", "y_high")),
+    )
+
+
 class QConvSpec(Structure):
     """``fw_qconv_spec``."""
 
-    _fields_ = (("weight", Matrix), ("window", Window), *_REQUANTIZE)
+    _fields_ = (
+        ("weight", Matrix),
+        ("window", Window),
+        *_REQUANTIZE,
+        ("sum", POINTER(QAddSpec)),
+        ("sum_second", c_int32),
+    )
 
 
 class QDepthwiseSpec(Structure):
@@ -113,15 +128,6 @@ class QMaxPoolSpec(Structure):
     """``fw_qmaxpool_spec``."""
 
     _fields_ = (("channels", c_int64), ("window", Window))
-
-
-class QAddSpec(Structure):
-    """``fw_qadd_spec``."""
-
-    _fields_ = (
-        *((name, c_float) for name in ("a_scale", "b_scale", "y_scale")),
-        *((name, c_uint8) for name in ("a_zero", "b_zero", "y_zero", "y_low", "y_high")),
-    )
 
 
 class AttentionSpec(Structure):
@@ -157,7 +163,7 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "fw_output_size": (c_int, (_LAYER, c_int64, c_int64, POINTER(c_int64))),
     "fw_image_run": (c_int, (_LAYER, POINTER(Pool), *_SIZES, c_void_p, c_void_p, c_void_p)),
     "fw_linear_run": (c_int, (_LAYER, POINTER(Pool), c_int64, c_void_p, c_void_p, c_void_p)),
-    "fw_qimage_run": (c_int, (_LAYER, POINTER(Pool), *_SIZES, c_void_p, c_void_p)),
+    "fw_qimage_run": (c_int, (_LAYER, POINTER(Pool), *_SIZES, c_void_p, c_void_p, c_void_p)),
     "fw_qadd_run": (c_int, (POINTER(Pool), POINTER(QAddSpec), c_int64, c_void_p, c_void_p, c_void_p)),
     "fw_pack4": (c_int, _BYTES),
     "fw_unpack4": (c_int, _BYTES),

@@ -11,6 +11,7 @@ from typing import Any
 
 from flyweight.core.errors import ArtifactError
 from flyweight.measure.own_ops import with_twins
+from flyweight.measure.own_parts import with_parts
 
 _DRAWN = frozenset(
     ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli")
@@ -75,6 +76,7 @@ def read_graph(path: Path | str, batch: int = 1) -> Graph:
             raise ValueError("it holds no operations")
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
+        model = with_parts(model)
         files = (path, *_outside(model, path))
         size = _fix_batch(model, batch)
         inferred = onnx.shape_inference.infer_shapes(with_twins(model), data_prop=True)

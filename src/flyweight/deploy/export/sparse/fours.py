@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from flyweight.deploy.export.bitmap import Left
 from flyweight.deploy.export.sparse.apply import declare
 from flyweight.deploy.export.sparse.integers import ADD, CONV, DEPTHWISE, Integers, Op
+from flyweight.deploy.export.sparse.join import joined
 from flyweight.deploy.export.sparse.net import Net
+from flyweight.deploy.export.sparse.sums import summed
 from flyweight.kernels.library import DOMAIN
 from flyweight.kernels.matrix import pack
 
@@ -24,9 +26,10 @@ def in_fours(proto: Any, net: Net, ops: Sequence[Op]) -> Left:
     out. What nobody reads any more goes."""
     graph = proto.graph
     writer = _Writer()
+    ops = summed(net, ops)
     ends = {net.places[id(op.nodes[-1])]: op for op in ops}
     gone = {net.places[id(node)] for op in ops for node in op.nodes}
-    ours = {op.y.codes for op in ops}
+    ours = {op.result.codes for op in ops}
     kept = {name for place, node in enumerate(net.nodes) if place not in gone for name in node.input}
     nodes: list[Any] = []
     for place, node in enumerate(list(graph.node)):
@@ -34,7 +37,8 @@ def in_fours(proto: Any, net: Net, ops: Sequence[Op]) -> Left:
             nodes += writer.written(ends[place], ours, kept | net.outputs)
         elif place not in gone:
             nodes.append(node)
-    copies = _read_by_somebody([type(node).FromString(node.SerializeToString()) for node in nodes], net.outputs)
+    kinds = [type(node).FromString(node.SerializeToString()) for node in nodes]
+    copies = joined(_read_by_somebody(kinds, net.outputs), net.outputs)
     del graph.node[:]
     graph.node.extend(copies)
     graph.initializer.extend(writer.tensors)
@@ -70,28 +74,27 @@ class _Writer:
         from onnx import helper
 
         nodes = []
-        for x in op.xs:
+        for x in op.reads:
             if x.codes not in ours and x.codes not in self._fours:
                 self._fours.add(x.codes)
                 nodes.append(helper.make_node("Pack4", [x.codes], [_fours(x.codes)], domain=DOMAIN))
         names, attributes = self._told(op)
-        made = helper.make_node(op.op, [*(_fours(x.codes) for x in op.xs), *names], [_fours(op.y.codes)], domain=DOMAIN)
+        given = [*(_fours(x.codes) for x in op.xs), *names, *(_fours(x.codes) for x in op.reads[len(op.xs) :])]
+        made = helper.make_node(op.op, given, [_fours(op.result.codes)], domain=DOMAIN)
         made.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
-        made.metadata_props.extend(op.node.metadata_props)
+        made.metadata_props.extend((op.sum or op).node.metadata_props)
         nodes.append(made)
-        if op.y.codes in others:
-            back = helper.make_node("Unpack4", [_fours(op.y.codes)], [op.y.codes], domain=DOMAIN)
+        if op.result.codes in others:
+            back = helper.make_node("Unpack4", [_fours(op.result.codes)], [op.result.codes], domain=DOMAIN)
             back.attribute.append(helper.make_attribute("channels", op.channels))
             nodes.append(back)
         return nodes
 
     def _told(self, op: Op) -> tuple[list[str], dict[str, Any]]:
         """The names of the constants, and the attributes."""
-        bounds = {"y_low": op.low, "y_high": op.high}
         if op.op == ADD:
-            a, b = op.xs
-            scales = {"a_scale": a.scale, "b_scale": b.scale, "y_scale": op.y.scale}
-            return [], {**scales, "a_zero": a.zero, "b_zero": b.zero, "y_zero": op.y.zero, **bounds}
+            return [], _sum(op, "y")
+        bounds = {"y_low": op.low, "y_high": op.high}
         assert op.window is not None
         window = {"strides": op.window.strides, "dilations": op.window.dilations, "pads": op.window.pads}
         if op.weight is None:
@@ -103,6 +106,8 @@ class _Writer:
         assert op.op == CONV
         rows, inputs = op.weight.values.shape[:2]
         sizes = {"rows": rows, "inputs": inputs, "block": BLOCK, "kernel_shape": op.window.kernel}
+        if op.sum is not None:
+            sizes |= {**_sum(op.sum, "sum"), "sum_second": op.place}
         return [*self._matrix(op.weight), *rounding], {**sizes, **window, **zeros}
 
     def _matrix(self, weight: Integers) -> list[str]:
@@ -147,6 +152,14 @@ class _Writer:
         if all(tensor.name != name for tensor in self.tensors):
             self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
+
+
+def _sum(op: Op, result: str) -> dict[str, Any]:
+    """The numbers of a sum, whose result is called ``result``."""
+    a, b = op.xs
+    scales = {"a_scale": a.scale, "b_scale": b.scale, f"{result}_scale": op.y.scale}
+    zeros = {"a_zero": a.zero, "b_zero": b.zero, f"{result}_zero": op.y.zero}
+    return {**scales, **zeros, f"{result}_low": op.low, f"{result}_high": op.high}
 
 
 def _fours(codes: str) -> str:

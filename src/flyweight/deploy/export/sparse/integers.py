@@ -42,7 +42,7 @@ class Op:
     """``nodes`` of the graph, the last of which rounds to ``y``, that one integer operation ``op`` can do.
 
     It reads the codes of ``xs``; results stay between ``low`` and ``high``. ``node`` is the one that computes, of which
-    ``channels`` is the number of outputs.
+    ``channels`` is the number of outputs. ``sum`` reads ``y``, and is computed with it (:mod:`.sums`).
     """
 
     op: str
@@ -55,6 +55,22 @@ class Op:
     channels: int
     window: Window | None = None
     weight: Integers | None = None
+    sum: Op | None = None
+
+    @property
+    def result(self) -> Grid:
+        """What it gives to others."""
+        return self.y if self.sum is None else self.sum.y
+
+    @property
+    def reads(self) -> tuple[Grid, ...]:
+        """The images that it reads: ``xs``, and what is added."""
+        return self.xs if self.sum is None else (*self.xs, self.sum.xs[1 - self.place])
+
+    @property
+    def place(self) -> int:
+        """Which of the two that are added ``y`` is."""
+        return 0 if self.sum is None or self.sum.xs[0].codes == self.y.codes else 1
 
 
 def operations(net: Net) -> list[Op]:

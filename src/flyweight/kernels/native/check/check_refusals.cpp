@@ -281,7 +281,7 @@ void Calls() {
     Refused("no y", fw_image_run(layer, nullptr, 1, 1, 1, x, nullptr, nullptr));
     Refused("nowhere", fw_output_size(layer, 1, 1, nullptr));
     Refused("tokens", fw_linear_run(layer, nullptr, 1, x, nullptr, y));
-    Refused("bytes", fw_qimage_run(layer, nullptr, 1, 1, 1, a, b));
+    Refused("bytes", fw_qimage_run(layer, nullptr, 1, 1, 1, a, nullptr, b));
   }
   Refused("a residual", fw_image_run(depthwise.made, nullptr, 1, 1, 1, x, x, y));
   Refused("image", fw_image_run(linear.made, nullptr, 1, 1, 1, x, nullptr, y));
@@ -293,21 +293,21 @@ void Calls() {
   Refused("no x", fw_linear_run(linear.made, nullptr, 1, nullptr, nullptr, y));
   Refused("no y", fw_linear_run(linear.made, nullptr, 1, x, nullptr, nullptr));
   for (const int64_t size : {int64_t{0}, int64_t{-1}, INT64_MIN, INT64_MAX}) {
-    Refused("height", fw_qimage_run(qconv.made, nullptr, 1, size, 1, a, b));
-    Refused("width", fw_qimage_run(qconv.made, nullptr, 1, 1, size, a, b));
+    Refused("height", fw_qimage_run(qconv.made, nullptr, 1, size, 1, a, nullptr, b));
+    Refused("width", fw_qimage_run(qconv.made, nullptr, 1, 1, size, a, nullptr, b));
   }
-  Refused("batch", fw_qimage_run(qconv.made, nullptr, -1, 1, 1, a, b));
-  Refused("no x", fw_qimage_run(qconv.made, nullptr, 1, 1, 1, nullptr, b));
-  Refused("no y", fw_qimage_run(qconv.made, nullptr, 1, 1, 1, a, nullptr));
+  Refused("batch", fw_qimage_run(qconv.made, nullptr, -1, 1, 1, a, nullptr, b));
+  Refused("no x", fw_qimage_run(qconv.made, nullptr, 1, 1, 1, nullptr, nullptr, b));
+  Refused("no y", fw_qimage_run(qconv.made, nullptr, 1, 1, 1, a, nullptr, nullptr));
   Refused("no layer", fw_image_run(nullptr, nullptr, 1, 1, 1, x, nullptr, y));
   Refused("no layer", fw_linear_run(nullptr, nullptr, 1, x, nullptr, y));
-  Refused("no layer", fw_qimage_run(nullptr, nullptr, 1, 1, 1, a, b));
+  Refused("no layer", fw_qimage_run(nullptr, nullptr, 1, 1, 1, a, nullptr, b));
   Refused("no layer", fw_output_size(nullptr, 1, 1, out));
   const fw_pool no_run = {2, nullptr, nullptr}, none = {0, nullptr, Backwards}, less = {-3, nullptr, Backwards};
   for (const fw_pool *pool : {&no_run, &none, &less}) {
     Refused("pool", fw_image_run(conv.made, pool, 1, 1, 1, x, nullptr, y));
     Refused("pool", fw_linear_run(linear.made, pool, 1, x, nullptr, y));
-    Refused("pool", fw_qimage_run(qconv.made, pool, 1, 1, 1, a, b));
+    Refused("pool", fw_qimage_run(qconv.made, pool, 1, 1, 1, a, nullptr, b));
   }
   for (const int threads : {0, -1, INT_MIN, INT_MAX}) Refused("threads", fw_set_threads(threads));
 }

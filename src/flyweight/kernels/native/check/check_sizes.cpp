@@ -183,7 +183,7 @@ void RunQImage(const char *what, uint64_t seed, Random &random, const Layer &lay
         for (int64_t channel = channels; channel < groups * 4; ++channel)
           for (int64_t i = 0; i < plane; ++i)
             (*x_there)[((item * groups + channel / 4) * plane + i) * 4 + channel % 4] = static_cast<uint8_t>(way.dirt);
-      return fw_qimage_run(layer.made, way.pool, image.batch, image.height, image.width, x_there->get(), y);
+      return fw_qimage_run(layer.made, way.pool, image.batch, image.height, image.width, x_there->get(), nullptr, y);
     }, [&](int64_t i) { return i / (4 * out_plane) % out_groups * 4 + i % 4 < out[0]; });
   }
 }
@@ -256,7 +256,7 @@ void Bytes(uint64_t seed) {
   const auto counts = [&](int64_t i) { return i / (4 * plane) % ((channels + 3) / 4) * 4 + i % 4 < channels; };
   Compare<uint8_t>("pack4", seed, packed, [&](const Way &way, uint8_t *y) {
     const auto x_there = Moved(&x, way.place);
-    const int status = fw_pack4(way.pool, batch, channels, plane, x_there->get(), y);
+    const int status = fw_pack4(way.pool, batch, channels, plane, x_there->get(), nullptr, y);
     if (status == 0) std::memcpy(there.get(), y, static_cast<size_t>(packed));
     return status;
   }, counts);
@@ -316,7 +316,7 @@ void Tokens(uint64_t seed) {
   Compare<float>("layer norm", seed, lines * size, [&](const Way &way, float *y) {
     const auto x_there = Moved(&x, way.place), gain_there = Moved(&gain, way.place),
                bias_there = Moved(bias.get(), way.place);
-    return fw_layer_norm_run(way.pool, lines, size, 1e-5f, gain_there->get(), Pointer(bias_there), x_there->get(), y);
+    return fw_layer_norm_run(way.pool, lines, size, 1e-5f, gain_there->get(), Pointer(bias_there), x_there->get(), nullptr, y);
   }, All);
 }
 

@@ -14,7 +14,8 @@ void fw_layer::RunImage(const fw_pool *, int64_t, int64_t, int64_t, const float 
 void fw_layer::RunTokens(const fw_pool *, int64_t, const float *, const float *, float *) const {
   Fail("a %s doesn't run on tokens. Make a linear with fw_linear_create.", kind());
 }
-void fw_layer::RunQImage(const fw_pool *, int64_t, int64_t, int64_t, const uint8_t *, uint8_t *) const {
+void fw_layer::RunQImage(const fw_pool *, int64_t, int64_t, int64_t, const uint8_t *, const uint8_t *,
+                          uint8_t *) const {
   Fail("a %s doesn't run on integer images. Make it with fw_qconv_create or fw_qdepthwise_create.", kind());
 }
 
@@ -76,12 +77,12 @@ int fw_linear_run(const fw_layer *layer, const fw_pool *pool, int64_t tokens, co
 }
 
 int fw_qimage_run(const fw_layer *layer, const fw_pool *pool, int64_t batch, int64_t height, int64_t width,
-                  const uint8_t *x, uint8_t *y) {
+                  const uint8_t *x, const uint8_t *residual, uint8_t *y) {
   return Guard("fw_qimage_run", [&] {
     const fw_layer &checked = Checked(layer);
     CheckPool(pool);
     CheckImage(batch, height, width, x, y);
-    if (batch > 0) checked.RunQImage(pool, batch, height, width, x, y);
+    if (batch > 0) checked.RunQImage(pool, batch, height, width, x, residual, y);
   });
 }
 }

@@ -13,7 +13,7 @@ struct fw_layer {
                         const float *residual, float *y) const;
   virtual void RunTokens(const fw_pool *pool, int64_t tokens, const float *x, const float *residual, float *y) const;
   virtual void RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const uint8_t *x,
-                         uint8_t *y) const;
+                         const uint8_t *residual, uint8_t *y) const;
 };
 
 #endif

@@ -23,7 +23,7 @@ extern "C" {
 #define FW_EXPORT __attribute__((visibility("default")))
 
 /* Raised when a description or a function changes so that an older caller would misread it. */
-#define FW_ABI 1
+#define FW_ABI 2
 
 typedef struct fw_layer fw_layer;
 
@@ -93,6 +93,14 @@ typedef struct fw_block_spec {
   int32_t residual;
 } fw_block_spec;
 
+/* y = clamp(round_half_to_even(shift + a * (a_scale / y_scale) + b * (b_scale / y_scale)), y_low, y_high) with shift =
+ * y_zero - (a_zero * (a_scale / y_scale) + b_zero * (b_scale / y_scale)), in float32 in this order, as ONNX Runtime's
+ * QLinearAdd computes it. */
+typedef struct fw_qadd_spec {
+  float a_scale, b_scale, y_scale;
+  uint8_t a_zero, b_zero, y_zero, y_low, y_high;
+} fw_qadd_spec;
+
 /* Integers: acc = sum (x - x_zero) * w + bias, exact in int32; y = clamp(round_half_to_even(acc * scale[row]) + y_zero,
  * y_low, y_high), acc * scale in float32, as ONNX Runtime's QLinearConv computes it. Weights are symmetric. */
 typedef struct fw_qconv_spec {
@@ -101,6 +109,10 @@ typedef struct fw_qconv_spec {
   const int32_t *bias; /* (rows) or NULL */
   const float *scale;  /* (rows): scale_x * scale_w[row] / scale_y */
   uint8_t x_zero, y_zero, y_low, y_high;
+  /* NULL, or the sum of that y and of the residual that a call brings, an image like y; y is a of it and the residual b,
+   * or with sum_second the residual a and y b. */
+  const fw_qadd_spec *sum;
+  int32_t sum_second;
 } fw_qconv_spec;
 
 typedef struct fw_qdepthwise_spec {
@@ -117,14 +129,6 @@ typedef struct fw_qmaxpool_spec {
   int64_t channels;
   fw_window window;
 } fw_qmaxpool_spec;
-
-/* y = clamp(round_half_to_even(shift + a * (a_scale / y_scale) + b * (b_scale / y_scale)), y_low, y_high) with shift =
- * y_zero - (a_zero * (a_scale / y_scale) + b_zero * (b_scale / y_scale)), in float32 in this order, as ONNX Runtime's
- * QLinearAdd computes it. */
-typedef struct fw_qadd_spec {
-  float a_scale, b_scale, y_scale;
-  uint8_t a_zero, b_zero, y_zero, y_low, y_high;
-} fw_qadd_spec;
 
 /* y = softmax(scale * q k^T + mask) v for each text and head, float32. q is (batch, queries, heads * size), k and v are
  * (batch, keys, heads * size), `q_token` and so on floats from a token to the next, so that they may be parts of one
@@ -163,9 +167,9 @@ FW_EXPORT int fw_image_run(const fw_layer *layer, const fw_pool *pool, int64_t b
                            const float *x, const float *residual, float *y);
 FW_EXPORT int fw_linear_run(const fw_layer *layer, const fw_pool *pool, int64_t tokens, const float *x,
                             const float *residual, float *y);
-/* Of the integer layers, c4 to c4. */
+/* Of the integer layers, c4 to c4; `residual` for a convolution that was made with a sum, and NULL for the others. */
 FW_EXPORT int fw_qimage_run(const fw_layer *layer, const fw_pool *pool, int64_t batch, int64_t height, int64_t width,
-                            const uint8_t *x, uint8_t *y);
+                            const uint8_t *x, const uint8_t *residual, uint8_t *y);
 /* Of any layout, for each byte stands alone; y may be a or b. */
 FW_EXPORT int fw_qadd_run(const fw_pool *pool, const fw_qadd_spec *spec, int64_t count, const uint8_t *a,
                           const uint8_t *b, uint8_t *y);

@@ -1,11 +1,11 @@
 // Bytes without a layer: to c4 and back, and the sum of two images.
 #include <algorithm>
-#include <cmath>
 
 #include "core/error.h"
 #include "core/pool.h"
 #include "core/sparse_matrix.h"
 #include "int8/loops.h"
+#include "int8/requantize.h"
 
 namespace flyweight::int8 {
 namespace {
@@ -76,22 +76,12 @@ int fw_qadd_run(const fw_pool *pool, const fw_qadd_spec *spec, int64_t count, co
     flyweight::int8::CheckPool(pool);
     if (count < 0) Fail("got %lld bytes. Give 0 or more.", static_cast<long long>(count));
     if (count > 0 && (a == nullptr || b == nullptr || y == nullptr)) Fail("got NULL for a, b or y.");
-    if (spec->y_low > spec->y_high)
-      Fail("y_low is %d and y_high is %d. Give bounds of which the lower is not the higher.", spec->y_low, spec->y_high);
-    const float a_scale = spec->a_scale / spec->y_scale, b_scale = spec->b_scale / spec->y_scale;
-    if (!std::isfinite(a_scale) || !std::isfinite(b_scale))
-      Fail("the scales %g and %g over %g are no finite numbers. Give finite ones, and y_scale not 0.",
-           static_cast<double>(spec->a_scale), static_cast<double>(spec->b_scale), static_cast<double>(spec->y_scale));
-    const float shift = static_cast<float>(spec->y_zero) - (a_scale * static_cast<float>(spec->a_zero) +
-                                                            b_scale * static_cast<float>(spec->b_zero));
-    const bool plain = spec->y_low == 0 && spec->y_high == 255 &&
-                       std::fabs(shift) + 255.0f * (std::fabs(a_scale) + std::fabs(b_scale)) < 1e9f;
+    const flyweight::int8::Addition addition = flyweight::int8::MakeAddition(*spec);
     const flyweight::int8::Table &table = flyweight::int8::ActiveTable();
     constexpr int64_t run = flyweight::int8::kRun;
     flyweight::ParallelFor(pool, count / run + (count % run != 0), [&](int64_t i) {
       const int64_t at = i * run;
-      table.add({a + at, b + at, y + at, std::min(run, count - at), a_scale, b_scale, shift,
-                 static_cast<float>(spec->y_low), static_cast<float>(spec->y_high), plain});
+      table.add({a + at, b + at, y + at, std::min(run, count - at), addition});
     });
   });
 }

@@ -27,6 +27,13 @@ struct Clamp {
   bool plain;
 };
 
+// y = round(min(max((shift + a_scale * a) + b_scale * b, low), high)); 0 <= low, high <= 255.
+// `plain` says that low is 0, high is 255 and no sum reaches 2^31: then saturating is all that there is to do.
+struct Addition {
+  float a_scale, b_scale, shift, low, high;
+  bool plain;
+};
+
 // Tiles of some vectors of positions each, one beside another, through some groups of four rows of a convolution.
 struct ConvTile {
   const uint8_t *x;        // the prepared planes, at the first tile's first position
@@ -42,6 +49,9 @@ struct ConvTile {
   int32_t first_group, end_group;
   int32_t last;            // lanes that the last vector may read; 0: all
   Clamp clamp;
+  const uint8_t *other;    // NULL, or an image like y that is added to the result
+  bool second;             // the result is b of the addition, and the other image a
+  Addition addition;
 };
 
 // One plane of four channels, each with its own kernel.
@@ -81,14 +91,12 @@ struct HalvePlane {
   int64_t top, left;  // 0 or 1
 };
 
-// y = round(min(max((shift + a_scale * a) + b_scale * b, low), high)), byte by byte; 0 <= low, high <= 255.
-// `plain` says that low is 0, high is 255 and no sum reaches 2^31: then saturating is all that there is to do.
+// Byte by byte.
 struct AddRun {
   const uint8_t *a, *b;
   uint8_t *y;
   int64_t count;
-  float a_scale, b_scale, shift, low, high;
-  bool plain;
+  Addition addition;
 };
 
 using ConvLoop = void (*)(const ConvTile &);

@@ -8,7 +8,7 @@ namespace flyweight::int8::portable {
 namespace {
 
 // In here and not outside: what two instruction sets share under one name would be linked once, for either.
-using flyweight::int8::AddRun;
+using flyweight::int8::Addition;
 using flyweight::int8::Clamp;
 #include "isa/qvector_plain.inl"
 

@@ -41,13 +41,13 @@ class QConv final : public fw_layer {
     out[2] = size.width;
   }
   void RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const uint8_t *x,
-                 uint8_t *y) const override;
+                 const uint8_t *residual, uint8_t *y) const override;
 
  private:
   std::vector<int8_t> Pack(const int8_t *values, int64_t inputs);
   Plan MakePlan(int64_t height, int64_t width) const;
   void MakeRuns(Plan &plan) const;
-  void RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, uint8_t *y) const;
+  void RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, const uint8_t *residual, uint8_t *y) const;
 
   const Table &table_;
   fw_window window_;
@@ -60,13 +60,18 @@ class QConv final : public fw_layer {
   AlignedArray<int8_t> values_;
   AlignedArray<int32_t> bias_;
   AlignedArray<float> scale_;
+  bool sums_, second_;             // whether another image is added, and is a of the sum
+  Addition addition_{};
   mutable Plans<Plan> plans_;
 };
 
 QConv::QConv(const fw_qconv_spec &spec)
     : table_(ActiveTable()),
       window_(spec.window),
-      x_zero_(spec.x_zero) {
+      x_zero_(spec.x_zero),
+      sums_(spec.sum != nullptr),
+      second_(spec.sum_second != 0) {
+  if (sums_) addition_ = MakeAddition(*spec.sum);
   const fw_matrix &weight = spec.weight;
   if (weight.block_rows != 4 || weight.block_columns != 4)
     Fail("weight has blocks of %dx%d. Give 4x4.", weight.block_rows, weight.block_columns);
@@ -183,21 +188,27 @@ void QConv::MakeRuns(Plan &plan) const {
 }
 
 void QConv::RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const uint8_t *x,
-                      uint8_t *y) const {
+                      const uint8_t *residual, uint8_t *y) const {
+  if (sums_ != (residual != nullptr))
+    Fail("the layer was made %s a sum, and got %s residual. Give one to a layer with a sum, and to no other.",
+         sums_ ? "with" : "without", sums_ ? "no" : "a");
   const std::shared_ptr<const Plan> plan = plans_.Get(height, width, [&] { return MakePlan(height, width); });
   const Geometry &geometry = plan->geometry;
   const int64_t x_image = Product(height * width, input_groups_ * 4, "an image");
   const int64_t y_image = Product(geometry.out_height * geometry.out_width, groups_ * 4, "an image");
   Product(std::max(x_image, y_image), batch, "the batch");
+  const auto at = [&](const uint8_t *image, int64_t n) { return image == nullptr ? nullptr : image + n * y_image; };
   if (batch >= 2 * Threads(pool) && batch > 1) {
     const fw_pool alone{1, nullptr, nullptr};
-    ParallelFor(pool, batch, [&](int64_t n) { RunOne(&alone, *plan, x + n * x_image, y + n * y_image); });
+    ParallelFor(pool, batch,
+                [&](int64_t n) { RunOne(&alone, *plan, x + n * x_image, at(residual, n), y + n * y_image); });
   } else {
-    for (int64_t n = 0; n < batch; ++n) RunOne(pool, *plan, x + n * x_image, y + n * y_image);
+    for (int64_t n = 0; n < batch; ++n) RunOne(pool, *plan, x + n * x_image, at(residual, n), y + n * y_image);
   }
 }
 
-void QConv::RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, uint8_t *y) const {
+void QConv::RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, const uint8_t *residual,
+                   uint8_t *y) const {
   const Geometry &geometry = plan.geometry;
   const uint8_t *planes = x;
   if (!geometry.direct) {
@@ -234,6 +245,9 @@ void QConv::RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, uint
     call.end_group = static_cast<int32_t>((part + 1) * groups_ / parts);
     call.last = run.last ? static_cast<int32_t>(geometry.positions % table_.lanes) : 0;
     call.clamp = clamp_;
+    call.other = residual;
+    call.second = second_;
+    call.addition = addition_;
     (run.last ? table_.conv_part : table_.conv)[run.vectors](call);
   });
 }

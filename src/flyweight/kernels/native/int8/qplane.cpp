@@ -46,7 +46,8 @@ class QPlane : public fw_layer {
   }
 
   void RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const uint8_t *x,
-                 uint8_t *y) const override {
+                 const uint8_t *residual, uint8_t *y) const override {
+    CheckAlone(residual);
     const std::shared_ptr<const Plan> plan = plans_.Get(height, width, [&] { return MakePlan(height, width); });
     const int64_t x_plane = 4 * height * width, y_plane = 4 * plan->rows * plan->columns;
     const int64_t planes = Product(batch, groups_, "the batch"), bands = static_cast<int64_t>(plan->bands.size());
@@ -76,6 +77,9 @@ class QPlane : public fw_layer {
   }
 
  protected:
+  void CheckAlone(const uint8_t *residual) const {
+    if (residual != nullptr) Fail("a %s takes no residual. Give NULL.", kind());
+  }
   virtual std::vector<int32_t> Offsets(const std::vector<int32_t> &taps) const { return taps; }
   virtual void Run(PlaneTile &call, int64_t group) const = 0;
 
@@ -176,7 +180,7 @@ class QMaxPool final : public QPlane {
   explicit QMaxPool(const fw_qmaxpool_spec &spec) : QPlane(spec.channels, spec.window) {}
   const char *kind() const override { return "quantized max pool"; }
   void RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const uint8_t *x,
-                 uint8_t *y) const override;
+                 const uint8_t *residual, uint8_t *y) const override;
 
  private:
   void Run(PlaneTile &call, int64_t) const override { table_.largest(call); }
@@ -190,9 +194,10 @@ bool Halves(const fw_window &window) {
 }
 
 void QMaxPool::RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const uint8_t *x,
-                         uint8_t *y) const {
+                         const uint8_t *residual, uint8_t *y) const {
+  CheckAlone(residual);
   if (!Halves(window_)) {
-    QPlane::RunQImage(pool, batch, height, width, x, y);
+    QPlane::RunQImage(pool, batch, height, width, x, nullptr, y);
     return;
   }
   const ImageSize size = WindowResult(window_, height, width);

@@ -15,6 +15,20 @@ Clamp MakeClamp(uint8_t zero, uint8_t low, uint8_t high, const float *scale, int
   return {static_cast<float>(high) - static_cast<float>(zero), zero, low, plain};
 }
 
+Addition MakeAddition(const fw_qadd_spec &spec) {
+  if (spec.y_low > spec.y_high)
+    Fail("y_low is %d and y_high is %d. Give bounds of which the lower is not the higher.", spec.y_low, spec.y_high);
+  const float a_scale = spec.a_scale / spec.y_scale, b_scale = spec.b_scale / spec.y_scale;
+  if (!std::isfinite(a_scale) || !std::isfinite(b_scale))
+    Fail("the scales %g and %g over %g are no finite numbers. Give finite ones, and y_scale not 0.",
+         static_cast<double>(spec.a_scale), static_cast<double>(spec.b_scale), static_cast<double>(spec.y_scale));
+  const float shift = static_cast<float>(spec.y_zero) -
+                      (a_scale * static_cast<float>(spec.a_zero) + b_scale * static_cast<float>(spec.b_zero));
+  const bool plain = spec.y_low == 0 && spec.y_high == 255 &&
+                     std::fabs(shift) + 255.0f * (std::fabs(a_scale) + std::fabs(b_scale)) < 1e9f;
+  return {a_scale, b_scale, shift, static_cast<float>(spec.y_low), static_cast<float>(spec.y_high), plain};
+}
+
 AlignedArray<float> CopyScale(const float *scale, int64_t rows, int64_t padded) {
   if (scale == nullptr) Fail("scale is NULL. Give %lld numbers, one a row.", static_cast<long long>(rows));
   AlignedArray<float> copy = MakeAligned<float>(static_cast<size_t>(padded));

@@ -9,12 +9,16 @@
 #include <utility>
 
 #include "core/scratch.h"
+#include "flyweight_kernels.h"
 #include "int8/loops.h"
 
 namespace flyweight::int8 {
 
 // The bounds of the result as the loops take them; throws Error where they are none. `scale` are the layer's.
 Clamp MakeClamp(uint8_t zero, uint8_t low, uint8_t high, const float *scale, int64_t rows);
+
+// A sum as the loops take it; throws Error where its bounds or scales are none.
+Addition MakeAddition(const fw_qadd_spec &spec);
 
 // `rows` scales, and zeros up to `padded`; throws Error where one is missing or not finite.
 AlignedArray<float> CopyScale(const float *scale, int64_t rows, int64_t padded);

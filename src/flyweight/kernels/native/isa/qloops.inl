@@ -10,6 +10,8 @@
 #endif
 #endif
 
+using flyweight::int8::AddRun;
+using flyweight::int8::Clamp;
 using flyweight::int8::ConvTile;
 using flyweight::int8::HalvePlane;
 using flyweight::int8::Lanes;
@@ -20,32 +22,40 @@ inline int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 constexpr int kBlock = Vector::kWide ? 32 : 16;
 
-template <int kVectors, bool kPlain>
-inline __attribute__((always_inline)) void StoreRows(const Vector::Sum (&sums)[4][kVectors],
-                                                     const float *scales, const Clamp &clamp, uint8_t *y,
-                                                     const Lanes *lanes) {
+// What becomes of sums: kPlain as a Clamp has it; kSummed: another image is added to the result.
+enum class End { kPlain, kClamped, kSummed };
+
+template <int kVectors, End kEnd>
+inline __attribute__((always_inline)) void StoreRows(const Vector::Sum (&sums)[4][kVectors], const float *scales,
+                                                     const ConvTile &tile, int64_t plane, const Lanes *lanes) {
   Vector::Scale scale[4];
   FW_UNROLL
   for (int r = 0; r < 4; ++r) scale[r] = Vector::All(scales[r]);
   FW_UNROLL
   for (int v = 0; v < kVectors; ++v) {
     const Vector::Sum rows[4] = {sums[0][v], sums[1][v], sums[2][v], sums[3][v]};
-    Vector::Store(Vector::Rows<kPlain>(rows, scale, clamp), y + 4 * static_cast<int64_t>(lanes[v].place), lanes[v].mask);
+    const int64_t at = plane + 4 * static_cast<int64_t>(lanes[v].place);
+    Vector::Raw bytes = Vector::Rows<kEnd == End::kPlain>(rows, scale, tile.clamp);
+    if (kEnd == End::kSummed) {
+      const Vector::Raw other = Vector::LoadLanes(tile.other + at, lanes[v].mask);
+      bytes = tile.second ? Vector::Added<false>(other, bytes, tile.addition)
+                          : Vector::Added<false>(bytes, other, tile.addition);
+    }
+    Vector::Store(bytes, tile.y + at, lanes[v].mask);
   }
 }
 
 // kVectors vectors of positions times four rows are held in registers over all blocks of the group. One tile after
 // another takes the same blocks, so that the processor foresees how many there are.
-template <int kVectors, bool kPart, bool kPlain>
-void ConvAs(const ConvTile &tile) {
-  const Clamp clamp = tile.clamp;
+template <int kVectors, bool kPart, End kEnd>
+void ConvAs(const ConvTile &given) {
+  const ConvTile tile = given;  // which no store can change
   const Vector::Mask part = Vector::FirstOf(tile.last);
   for (int32_t group = tile.first_group; group < tile.end_group; ++group) {
     const int32_t *const begin = tile.offset + tile.start[group], *const end = tile.offset + tile.start[group + 1];
     const int8_t *const values = tile.values + static_cast<int64_t>(tile.start[group]) * kBlock;
     const int32_t *const bias = tile.bias + 4 * group;
     const float *const scale = tile.scale + 4 * group;
-    uint8_t *const y = tile.y + 4 * tile.y_plane * group;
     const uint8_t *from = tile.x;
     const Lanes *lanes = tile.lanes;
     for (int32_t t = 0; t < tile.tiles; ++t, from += 4 * Vector::kLanes * kVectors, lanes += kVectors) {
@@ -71,14 +81,16 @@ void ConvAs(const ConvTile &tile) {
           for (int v = 0; v < kVectors; ++v) sums[r][v] = Vector::Dot(sums[r][v], inputs[v], weight);
         }
       }
-      StoreRows<kVectors, kPlain>(sums, scale, clamp, y, lanes);
+      StoreRows<kVectors, kEnd>(sums, scale, tile, 4 * tile.y_plane * group, lanes);
     }
   }
 }
 
 template <int kVectors, bool kPart>
 void Conv(const ConvTile &tile) {
-  (tile.clamp.plain ? ConvAs<kVectors, kPart, true> : ConvAs<kVectors, kPart, false>)(tile);
+  (tile.other != nullptr ? ConvAs<kVectors, kPart, End::kSummed>
+   : tile.clamp.plain    ? ConvAs<kVectors, kPart, End::kPlain>
+                         : ConvAs<kVectors, kPart, End::kClamped>)(tile);
 }
 
 // Four taps at a time are interleaved, so that a lane holds four taps of one channel of one pixel.
@@ -273,18 +285,18 @@ void AddAs(const AddRun &given) {
   constexpr int64_t kBytes = 4 * Vector::kLanes;
   int64_t i = 0;
   for (; i + kBytes <= run.count; i += kBytes) {
-    Vector::StoreAll(Vector::Added<kPlain>(run.a + i, run.b + i, run), run.y + i);
+    Vector::StoreAll(Vector::Added<kPlain>(Vector::Load(run.a + i), Vector::Load(run.b + i), run.addition), run.y + i);
   }
   const size_t rest = static_cast<size_t>(run.count - i);
   if (rest == 0) return;
   uint8_t a[kBytes] = {}, b[kBytes] = {};
   __builtin_memcpy(a, run.a + i, rest);
   __builtin_memcpy(b, run.b + i, rest);
-  Vector::StoreAll(Vector::Added<kPlain>(a, b, run), a);
+  Vector::StoreAll(Vector::Added<kPlain>(Vector::Load(a), Vector::Load(b), run.addition), a);
   __builtin_memcpy(run.y + i, a, rest);
 }
 
-void Add(const AddRun &run) { (run.plain ? AddAs<true> : AddAs<false>)(run); }
+void Add(const AddRun &run) { (run.addition.plain ? AddAs<true> : AddAs<false>)(run); }
 
 template <int kVectors, bool kPart>
 constexpr flyweight::int8::ConvLoop Loop() {

@@ -164,28 +164,39 @@ struct Vector {
     return Clamped<kPlain>(Rounded<kPlain>(sums[0], scale, top), Rounded<kPlain>(sums[1], scale, top),
                            Rounded<kPlain>(sums[2], scale, top), Rounded<kPlain>(sums[3], scale, top), clamp);
   }
-  static inline Scale Floats(const uint8_t *from) {
-    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i *>(from))));
-  }
   template <bool kPlain>
-  static inline __m256i RoundedSum(const uint8_t *a, const uint8_t *b, const AddRun &run) {
-    const Scale first = _mm256_add_ps(All(run.shift), _mm256_mul_ps(All(run.a_scale), Floats(a)));
-    const Scale sum = _mm256_add_ps(first, _mm256_mul_ps(All(run.b_scale), Floats(b)));
+  static inline __m256i RoundedSum(__m256i a, __m256i b, const Addition &add) {
+    const Scale first = _mm256_add_ps(All(add.shift), _mm256_mul_ps(All(add.a_scale), _mm256_cvtepi32_ps(a)));
+    const Scale sum = _mm256_add_ps(first, _mm256_mul_ps(All(add.b_scale), _mm256_cvtepi32_ps(b)));
     if (kPlain) return _mm256_cvtps_epi32(sum);
-    return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(sum, All(run.low)), All(run.high)));
+    return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(sum, All(add.low)), All(add.high)));
   }
+  // What is laid apart within 16 bytes is packed there again.
   template <bool kPlain>
-  static inline Raw Added(const uint8_t *a, const uint8_t *b, const AddRun &run) {
-    const __m256i low =
-        _mm256_packs_epi32(RoundedSum<kPlain>(a, b, run), RoundedSum<kPlain>(a + kLanes, b + kLanes, run));
-    const __m256i high = _mm256_packs_epi32(RoundedSum<kPlain>(a + 2 * kLanes, b + 2 * kLanes, run),
-                                           RoundedSum<kPlain>(a + 3 * kLanes, b + 3 * kLanes, run));
-    const Raw raw = _mm256_packus_epi16(low, high);
-    return _mm256_permutevar8x32_epi32(raw, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  static inline Raw Added(Raw a, Raw b, const Addition &add) {
+    const __m256i zero = _mm256_setzero_si256();
+    const __m256i a_low = _mm256_unpacklo_epi8(a, zero), a_high = _mm256_unpackhi_epi8(a, zero);
+    const __m256i b_low = _mm256_unpacklo_epi8(b, zero), b_high = _mm256_unpackhi_epi8(b, zero);
+    const __m256i low = _mm256_packs_epi32(
+        RoundedSum<kPlain>(_mm256_unpacklo_epi16(a_low, zero), _mm256_unpacklo_epi16(b_low, zero), add),
+        RoundedSum<kPlain>(_mm256_unpackhi_epi16(a_low, zero), _mm256_unpackhi_epi16(b_low, zero), add));
+    const __m256i high = _mm256_packs_epi32(
+        RoundedSum<kPlain>(_mm256_unpacklo_epi16(a_high, zero), _mm256_unpacklo_epi16(b_high, zero), add),
+        RoundedSum<kPlain>(_mm256_unpackhi_epi16(a_high, zero), _mm256_unpackhi_epi16(b_high, zero), add));
+    return _mm256_packus_epi16(low, high);
   }
   // Each 16 bytes hold two pixels of the first half and two of the second.
   static inline Raw Halves(Raw raw) { return _mm256_permute4x64_epi64(raw, 0xd8); }
 
+  // What Store put there.
+  static inline Raw LoadLanes(const uint8_t *from, uint32_t mask) {
+    if (mask == 0xffu) return Load(from);
+    if ((mask & (mask + 1)) == 0)
+      return _mm256_maskload_epi32(reinterpret_cast<const int *>(from), First(__builtin_popcount(mask)));
+    int32_t lanes[8] = {};
+    for (; mask != 0; mask &= mask - 1, from += 4) __builtin_memcpy(&lanes[__builtin_ctz(mask)], from, 4);
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(lanes));
+  }
   static inline void StoreAll(Raw raw, uint8_t *to) { _mm256_storeu_si256(reinterpret_cast<__m256i *>(to), raw); }
   // The lanes of the mask, together.
   static inline void Store(Raw raw, uint8_t *to, uint32_t mask) {

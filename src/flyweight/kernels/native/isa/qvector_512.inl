@@ -133,28 +133,34 @@ struct Vector {
     return Clamped<kPlain>(Rounded<kPlain>(sums[0], scale, top), Rounded<kPlain>(sums[1], scale, top),
                            Rounded<kPlain>(sums[2], scale, top), Rounded<kPlain>(sums[3], scale, top), clamp);
   }
-  static inline Scale Floats(const uint8_t *from) {
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(from))));
-  }
   template <bool kPlain>
-  static inline __m512i RoundedSum(const uint8_t *a, const uint8_t *b, const AddRun &run) {
-    const Scale first = _mm512_add_ps(All(run.shift), _mm512_mul_ps(All(run.a_scale), Floats(a)));
-    const Scale sum = _mm512_add_ps(first, _mm512_mul_ps(All(run.b_scale), Floats(b)));
+  static inline __m512i RoundedSum(__m512i a, __m512i b, const Addition &add) {
+    const Scale first = _mm512_add_ps(All(add.shift), _mm512_mul_ps(All(add.a_scale), _mm512_cvtepi32_ps(a)));
+    const Scale sum = _mm512_add_ps(first, _mm512_mul_ps(All(add.b_scale), _mm512_cvtepi32_ps(b)));
     if (kPlain) return _mm512_cvtps_epi32(sum);
-    return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(sum, All(run.low)), All(run.high)));
+    return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(sum, All(add.low)), All(add.high)));
   }
+  // What is laid apart within 16 bytes is packed there again.
   template <bool kPlain>
-  static inline Raw Added(const uint8_t *a, const uint8_t *b, const AddRun &run) {
-    const __m512i low =
-        _mm512_packs_epi32(RoundedSum<kPlain>(a, b, run), RoundedSum<kPlain>(a + kLanes, b + kLanes, run));
-    const __m512i high = _mm512_packs_epi32(RoundedSum<kPlain>(a + 2 * kLanes, b + 2 * kLanes, run),
-                                           RoundedSum<kPlain>(a + 3 * kLanes, b + 3 * kLanes, run));
-    const Raw raw = _mm512_packus_epi16(low, high);
-    return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), raw);
+  static inline Raw Added(Raw a, Raw b, const Addition &add) {
+    const __m512i zero = _mm512_setzero_si512();
+    const __m512i a_low = _mm512_unpacklo_epi8(a, zero), a_high = _mm512_unpackhi_epi8(a, zero);
+    const __m512i b_low = _mm512_unpacklo_epi8(b, zero), b_high = _mm512_unpackhi_epi8(b, zero);
+    const __m512i low = _mm512_packs_epi32(
+        RoundedSum<kPlain>(_mm512_unpacklo_epi16(a_low, zero), _mm512_unpacklo_epi16(b_low, zero), add),
+        RoundedSum<kPlain>(_mm512_unpackhi_epi16(a_low, zero), _mm512_unpackhi_epi16(b_low, zero), add));
+    const __m512i high = _mm512_packs_epi32(
+        RoundedSum<kPlain>(_mm512_unpacklo_epi16(a_high, zero), _mm512_unpacklo_epi16(b_high, zero), add),
+        RoundedSum<kPlain>(_mm512_unpackhi_epi16(a_high, zero), _mm512_unpackhi_epi16(b_high, zero), add));
+    return _mm512_packus_epi16(low, high);
   }
   // Each 16 bytes hold two pixels of the first half and two of the second.
   static inline Raw Halves(Raw raw) {
     return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), raw);
+  }
+  // What Store put there.
+  static inline Raw LoadLanes(const uint8_t *from, uint32_t mask) {
+    return mask == 0xffffu ? Load(from) : _mm512_maskz_expandloadu_epi32(static_cast<__mmask16>(mask), from);
   }
   static inline void StoreAll(Raw raw, uint8_t *to) { _mm512_storeu_si512(to, raw); }
   // The lanes of the mask, together.

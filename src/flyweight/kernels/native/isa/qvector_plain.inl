@@ -125,12 +125,13 @@ struct Vector {
   // What lies between 0 and 255 is rounded by adding 2^23, where a float has no bit left for a half; its lowest byte is
   // then the integer.
   template <bool kPlain>
-  static inline Raw Added(const uint8_t *a, const uint8_t *b, const AddRun &run) {
+  static inline Raw Added(Raw a, Raw b, const Addition &add) {
     Raw raw;
     for (int i = 0; i < 16; ++i) {
-      float sum = (run.shift + run.a_scale * static_cast<float>(a[i])) + run.b_scale * static_cast<float>(b[i]);
-      sum = sum > run.low ? sum : run.low;
-      sum = (sum < run.high ? sum : run.high) + 8388608.0f;
+      const float first = add.shift + add.a_scale * static_cast<float>(a.byte[i]);
+      float sum = first + add.b_scale * static_cast<float>(b.byte[i]);
+      sum = sum > add.low ? sum : add.low;
+      sum = (sum < add.high ? sum : add.high) + 8388608.0f;
       uint32_t bits;
       __builtin_memcpy(&bits, &sum, 4);
       raw.byte[i] = static_cast<uint8_t>(bits);
@@ -138,6 +139,17 @@ struct Vector {
     return raw;
   }
   static inline Raw Halves(Raw raw) { return raw; }
+  // What Store put there.
+  static inline Raw LoadLanes(const uint8_t *from, uint32_t mask) {
+    Raw raw = {};
+    for (int l = 0; l < 4; ++l) {
+      if ((mask >> l & 1) != 0) {
+        __builtin_memcpy(raw.byte + 4 * l, from, 4);
+        from += 4;
+      }
+    }
+    return raw;
+  }
   static inline void StoreAll(Raw raw, uint8_t *to) { __builtin_memcpy(to, raw.byte, 16); }
   static inline void Store(Raw raw, uint8_t *to, uint32_t mask) {
     for (int l = 0; l < 4; ++l) {

@@ -145,7 +145,7 @@ typename Signature<slot>::type Get(const OrtApi *api) {
 }
 
 enum Type : int { kNoType = 0, kFloat = 1, kUint8 = 2, kInt8 = 3, kInt32 = 6 };
-enum Presence : int { kRequired = 0, kOptional = 1 };
+enum Presence : int { kRequired = 0, kOptional = 1, kVariadic = 2 };
 enum AttributeType : int { kIntAttribute = 1, kIntsAttribute = 2 };
 enum Code : int { kFail = 1, kInvalidArgument = 2, kRuntimeException = 6, kInvalidGraph = 10 };
 

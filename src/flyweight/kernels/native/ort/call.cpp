@@ -10,7 +10,7 @@ struct Share {
 
 }  // namespace
 
-bool Call::Read(size_t index, Tensor *tensor) const {
+bool NodeCall::Read(size_t index, Tensor *tensor) const {
   const OrtValue *value = nullptr;
   Invoke<kContextGetInput>(api_, static_cast<const OrtKernelContext *>(context_), index, &value);
   if (!value) return false;
@@ -18,7 +18,8 @@ bool Call::Read(size_t index, Tensor *tensor) const {
   Invoke<kGetTensorTypeAndShape>(api_, value, &info);
   const auto *shape = static_cast<const OrtTensorTypeAndShapeInfo *>(info);
   size_t rank = 0;
-  const bool known = Succeeds<kGetDimensionsCount>(api_, shape, &rank) && rank <= kMostRank &&
+  const bool known = Succeeds<kGetTensorElementType>(api_, shape, &tensor->type) &&
+                     Succeeds<kGetDimensionsCount>(api_, shape, &rank) && rank <= kMostRank &&
                      Succeeds<kGetDimensions>(api_, shape, static_cast<int64_t *>(tensor->shape), rank);
   Get<kReleaseTensorTypeAndShapeInfo>(api_)(info);
   if (!known) {
@@ -33,7 +34,7 @@ bool Call::Read(size_t index, Tensor *tensor) const {
   return true;
 }
 
-void *Call::OutputData(const int64_t *shape, size_t rank) {
+void *NodeCall::OutputData(const int64_t *shape, size_t rank) {
   OrtValue *value = nullptr;
   Invoke<kContextGetOutput>(api_, context_, size_t{0}, shape, rank, &value);
   void *data = nullptr;
@@ -41,8 +42,8 @@ void *Call::OutputData(const int64_t *shape, size_t rank) {
   return data;
 }
 
-void Call::ShareOut(void *context, int64_t tasks, void (*task)(void *, int64_t), void *argument) {
-  const Call &self = *static_cast<const Call *>(context);
+void NodeCall::ShareOut(void *context, int64_t tasks, void (*task)(void *, int64_t), void *argument) {
+  const NodeCall &self = *static_cast<const NodeCall *>(context);
   if (tasks < 2 || self.pool_.threads < 2) {
     for (int64_t i = 0; i < tasks; ++i) task(argument, i);
     return;

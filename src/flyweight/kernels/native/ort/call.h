@@ -1,4 +1,4 @@
-// One run of a node: its tensors, and ONNX Runtime's own threads as the library's pool.
+// One run of a node: its tensors, and the threads that carry it out: as a rule ONNX Runtime's own.
 #ifndef FLYWEIGHT_ORT_CALL_H
 #define FLYWEIGHT_ORT_CALL_H
 
@@ -12,6 +12,7 @@ constexpr size_t kMostRank = 8;
 
 struct Tensor {
   const void *data = nullptr;
+  int type = kNoType;
   size_t rank = 0;
   int64_t shape[kMostRank] = {};
 
@@ -24,23 +25,36 @@ struct Tensor {
 
 class Call {
  public:
-  Call(const OrtApi *api, OrtKernelContext *context, Threads &threads)
-      : api_(api), context_(context), pool_{threads.Count(api, context), this, &Call::ShareOut} {}
+  Call() = default;
   Call(const Call &) = delete;
   Call &operator=(const Call &) = delete;
 
   // Reads an input; false where the node has none there.
-  bool Read(size_t index, Tensor *tensor) const;
+  virtual bool Read(size_t index, Tensor *tensor) const = 0;
   // Makes the output of that shape; its numbers are to be written.
   template <class Number>
   Number *Output(const int64_t *shape, size_t rank) {
     return static_cast<Number *>(OutputData(shape, rank));
   }
-  const fw_pool *pool() const { return &pool_; }
+  virtual const fw_pool *pool() const = 0;
+
+ protected:
+  ~Call() = default;
+  virtual void *OutputData(const int64_t *shape, size_t rank) = 0;
+};
+
+// That of a node of the file.
+class NodeCall final : public Call {
+ public:
+  NodeCall(const OrtApi *api, OrtKernelContext *context, Threads &threads)
+      : api_(api), context_(context), pool_{threads.Count(api, context), this, &NodeCall::ShareOut} {}
+
+  bool Read(size_t index, Tensor *tensor) const override;
+  const fw_pool *pool() const override { return &pool_; }
 
  private:
   static void ShareOut(void *context, int64_t tasks, void (*task)(void *, int64_t), void *argument);
-  void *OutputData(const int64_t *shape, size_t rank);
+  void *OutputData(const int64_t *shape, size_t rank) override;
 
   const OrtApi *api_;
   OrtKernelContext *context_;

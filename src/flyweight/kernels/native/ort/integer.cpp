@@ -1,4 +1,6 @@
 // QSparseConv, QDepthwise, QMaxPool and QAdd: integer images in c4.
+#include <algorithm>
+
 #include "ort/operations.h"
 #include "ort/weights.h"
 
@@ -21,8 +23,17 @@ const float *ScaleOf(const Node &node, size_t input, int64_t rows) {
   return scale;
 }
 
-void RunIntegers(Call &call, const Layer &layer, int64_t channels) {
-  Tensor x;
+// A sum's numbers, of which y is called `result` in the attributes.
+fw_qadd_spec SumOf(const Node &node, const std::string &result) {
+  const auto number = [&](const std::string &name) { return node.Number(name.c_str()); };
+  const auto byte = [&](const std::string &name) { return ByteOf(node, name.c_str()); };
+  return {number("a_scale"), number("b_scale"),      number(result + "_scale"), byte("a_zero"),
+          byte("b_zero"),    byte(result + "_zero"), byte(result + "_low"),     byte(result + "_high")};
+}
+
+// `residual` is the input that is added to what the layer gives; 0 where it takes none.
+void RunIntegers(Call &call, const Layer &layer, int64_t channels, size_t residual = 0) {
+  Tensor x, other;
   call.Read(0, &x);
   CheckImage4(x, channels);
   int64_t size[3];
@@ -30,7 +41,11 @@ void RunIntegers(Call &call, const Layer &layer, int64_t channels) {
   const int64_t shape[5] = {x.shape[0], (size[0] + 3) / 4, size[1], size[2], 4};
   uint8_t *y = call.Output<uint8_t>(shape, 5);
   if (!shape[0]) return;
-  Check(fw_qimage_run(layer.get(), call.pool(), x.shape[0], x.shape[2], x.shape[3], x.As<uint8_t>(), y));
+  if (residual != 0 && (!call.Read(residual, &other) || other.rank != 5 || !std::equal(shape, shape + 5, other.shape)))
+    throw Failure{"its residual is " + other.Text() + " and what it is added to " + List(shape, 5) +
+                  "; they have to have one shape"};
+  Check(fw_qimage_run(layer.get(), call.pool(), x.shape[0], x.shape[2], x.shape[3], x.As<uint8_t>(),
+                      other.As<uint8_t>(), y));
 }
 
 void InferIntegers(const Shapes &shapes, int64_t rows, const std::vector<int64_t> &kernel) {
@@ -44,8 +59,8 @@ void InferIntegers(const Shapes &shapes, int64_t rows, const std::vector<int64_t
 class QSparseConv {
  public:
   static constexpr const char *kName = "QSparseConv";
-  static constexpr const char *kInputs[] = {"x", "values", "keep", "bias", "scale"};
-  static constexpr Type kInputTypes[] = {kUint8, kInt8, kUint8, kInt32, kFloat};
+  static constexpr const char *kInputs[] = {"x", "values", "keep", "bias", "scale", "residual"};
+  static constexpr Type kInputTypes[] = {kUint8, kInt8, kUint8, kInt32, kFloat, kUint8};
   static constexpr size_t kNeeded = 3;
   static constexpr Type kOut = kUint8;
 
@@ -58,17 +73,26 @@ class QSparseConv {
     spec.bias = IntegersOf(node, 3, rows, "bias");
     spec.scale = ScaleOf(node, 4, rows);
     ReadZeros(node, spec);
+    fw_qadd_spec sum{};
+    if (node.Has(kResidual)) {
+      residual_ = kResidual;
+      sum = SumOf(node, "sum");
+      spec.sum = &sum;
+      spec.sum_second = static_cast<int32_t>(node.Integer("sum_second", 0, 1));
+    }
     Check(fw_qconv_create(&spec, layer_.out()));
   }
 
-  void Run(Call &call) const { RunIntegers(call, layer_, channels_); }
+  void Run(Call &call) const { RunIntegers(call, layer_, channels_, residual_); }
 
   static void Infer(const Shapes &shapes) {
     InferIntegers(shapes, shapes.Integer("rows"), shapes.Integers("kernel_shape"));
   }
 
  private:
+  static constexpr size_t kResidual = 5;
   int64_t channels_;
+  size_t residual_ = 0;
   Layer layer_;
 };
 
@@ -138,9 +162,7 @@ class QAdd {
   static constexpr Type kOut = kUint8;
 
   explicit QAdd(const Node &node) {
-    const auto byte = [&](const char *name) { return ByteOf(node, name); };
-    spec_ = {node.Number("a_scale"), node.Number("b_scale"), node.Number("y_scale"), byte("a_zero"),
-             byte("b_zero"),         byte("y_zero"),         byte("y_low"),          byte("y_high")};
+    spec_ = SumOf(node, "y");
     Check(fw_qadd_run(nullptr, &spec_, 0, nullptr, nullptr, nullptr));  // what is wrong with the numbers, told now
   }
 
@@ -174,5 +196,9 @@ const OrtCustomOp *QSparseConvOp() { return Operation<QSparseConv>::Table(); }
 const OrtCustomOp *QDepthwiseOp() { return Operation<QDepthwise>::Table(); }
 const OrtCustomOp *QMaxPoolOp() { return Operation<QMaxPool>::Table(); }
 const OrtCustomOp *QAddOp() { return Operation<QAdd>::Table(); }
+const Kind &QSparseConvKind() { return KindOf<QSparseConv>(); }
+const Kind &QDepthwiseKind() { return KindOf<QDepthwise>(); }
+const Kind &QMaxPoolKind() { return KindOf<QMaxPool>(); }
+const Kind &QAddKind() { return KindOf<QAdd>(); }
 
 }  // namespace flyweight::ort

@@ -69,5 +69,7 @@ class Unpack4 {
 
 const OrtCustomOp *Pack4Op() { return Operation<Pack4>::Table(); }
 const OrtCustomOp *Unpack4Op() { return Operation<Unpack4>::Table(); }
+const Kind &Pack4Kind() { return KindOf<Pack4>(); }
+const Kind &Unpack4Kind() { return KindOf<Unpack4>(); }
 
 }  // namespace flyweight::ort

@@ -1,5 +1,7 @@
 #include "ort/node.h"
 
+#include <algorithm>
+
 #include "flyweight_kernels.h"
 
 namespace flyweight::ort {
@@ -35,9 +37,23 @@ std::string List(const std::vector<int64_t> &numbers) { return List(numbers.data
 Node::Node(const OrtApi *api, const OrtKernelInfo *info, const char *operation, const char *const *inputs)
     : api_(api), info_(info), operation_(operation), inputs_(inputs) {}
 
+Node Node::Part(int64_t place, const char *operation, const char *const *names, std::vector<int64_t> inputs) const {
+  Node part(api_, info_, operation, names);
+  part.prefix_ = std::to_string(place) + ".";
+  part.part_ = true;
+  part.places_ = std::move(inputs);
+  return part;
+}
+
+int64_t Node::Place(size_t input) const {
+  if (!part_) return static_cast<int64_t>(input);
+  return input < places_.size() ? places_[input] : -1;
+}
+
 std::string Node::Title() const {
   char name[256] = "";
   size_t size = sizeof name;
+  if (part_) return std::string(operation_) + " " + prefix_.substr(0, prefix_.size() - 1);
   if (!Succeeds<kInfoNodeName>(api_, info_, name, &size) || !name[0]) return operation_;
   return std::string(operation_) + " '" + name + "'";
 }
@@ -48,8 +64,11 @@ const OrtLogger *Node::logger() const {
   return logger;
 }
 
-bool Node::Has(size_t input) const {
+bool Node::Has(size_t index) const {
+  const int64_t place = Place(index);
+  if (place < 0) return place < -1;  // of a part: what another part gives
   size_t count = 0;
+  const size_t input = static_cast<size_t>(place);
   Invoke<kInfoInputCount>(api_, info_, &count);
   if (input >= count) return false;
   size_t size = 0;
@@ -63,7 +82,7 @@ Constant Node::ReadConstant(size_t input, Type type) const {
   }
   int is_constant = 0;
   const OrtValue *value = nullptr;
-  Invoke<kInfoConstantInput>(api_, info_, input, &is_constant, &value);
+  Invoke<kInfoConstantInput>(api_, info_, static_cast<size_t>(Place(input)), &is_constant, &value);
   if (!is_constant || !value) {
     throw Failure{std::string("its input '") + inputs_[input] +
                       "' is computed, or an input of the file, and has to be an initializer: weights are packed when "
@@ -107,16 +126,18 @@ bool Node::Absent(const char *name) const {
   int64_t integer;
   float number;
   size_t size = 0;
-  return !Succeeds<kInfoGetInt>(api_, info_, name, &integer) && !Succeeds<kInfoGetFloat>(api_, info_, name, &number) &&
-         !Succeeds<kInfoGetInts>(api_, info_, name, nullptr, &size) &&
-         !Succeeds<kInfoGetFloats>(api_, info_, name, nullptr, &size) &&
-         !Succeeds<kInfoGetString>(api_, info_, name, nullptr, &size);
+  const std::string told = Told(name);
+  const char *const text = told.c_str();
+  return !Succeeds<kInfoGetInt>(api_, info_, text, &integer) && !Succeeds<kInfoGetFloat>(api_, info_, text, &number) &&
+         !Succeeds<kInfoGetInts>(api_, info_, text, nullptr, &size) &&
+         !Succeeds<kInfoGetFloats>(api_, info_, text, nullptr, &size) &&
+         !Succeeds<kInfoGetString>(api_, info_, text, nullptr, &size);
 }
 
 int64_t Node::Integer(const char *name) const {
   int64_t value = 0;
-  if (!Succeeds<kInfoGetInt>(api_, info_, name, &value)) {
-    throw Failure{std::string("it needs the attribute '") + name + "', an integer. Export the file again.",
+  if (!Succeeds<kInfoGetInt>(api_, info_, Told(name).c_str(), &value)) {
+    throw Failure{"it needs the attribute '" + Told(name) + "', an integer. Export the file again.",
                   kInvalidGraph};
   }
   return value;
@@ -125,7 +146,7 @@ int64_t Node::Integer(const char *name) const {
 int64_t Node::Integer(const char *name, int64_t low, int64_t high) const {
   const int64_t value = Integer(name);
   if (value < low || value > high) {
-    throw Failure{std::string("its attribute ") + name + "=" + std::to_string(value) + " has to lie in [" +
+    throw Failure{"its attribute " + Told(name) + "=" + std::to_string(value) + " has to lie in [" +
                       std::to_string(low) + ", " + std::to_string(high) + "]. Export the file again.",
                   kInvalidGraph};
   }
@@ -139,23 +160,30 @@ int64_t Node::IntegerOr(const char *name, int64_t missing, int64_t low, int64_t 
 std::vector<int64_t> Node::Integers(const char *name, size_t count, int64_t low, int64_t high) const {
   size_t size = 0;
   std::vector<int64_t> values;
-  bool read = Succeeds<kInfoGetInts>(api_, info_, name, nullptr, &size) && size == count;
+  bool read = Succeeds<kInfoGetInts>(api_, info_, Told(name).c_str(), nullptr, &size) && size == count;
   if (read) {
     values.resize(size);
-    read = Succeeds<kInfoGetInts>(api_, info_, name, values.data(), &size);
+    read = Succeeds<kInfoGetInts>(api_, info_, Told(name).c_str(), values.data(), &size);
   }
   if (!read) {
-    throw Failure{std::string("it needs the attribute '") + name + "', " + std::to_string(count) + " integers" +
+    throw Failure{"it needs the attribute '" + Told(name) + "', " + std::to_string(count) + " integers" +
                       (size && size != count ? ", and has " + std::to_string(size) : "") + ". Export the file again.",
                   kInvalidGraph};
   }
   for (int64_t value : values) {
     if (value >= low && value <= high) continue;
-    throw Failure{std::string("its attribute ") + name + "=" + List(values) + " has to lie in [" +
+    throw Failure{"its attribute " + Told(name) + "=" + List(values) + " has to lie in [" +
                       std::to_string(low) + ", " + std::to_string(high) + "]. Export the file again.",
                   kInvalidGraph};
   }
   return values;
+}
+
+std::vector<int64_t> Node::AllIntegers(const char *name, size_t fewest, size_t most, int64_t low,
+                                       int64_t high) const {
+  size_t size = 0;
+  if (!Succeeds<kInfoGetInts>(api_, info_, Told(name).c_str(), nullptr, &size)) size = 0;
+  return Integers(name, std::min(std::max(size, fewest), most), low, high);
 }
 
 std::vector<int64_t> Node::IntegersOr(const char *name, std::vector<int64_t> missing, int64_t low,
@@ -165,8 +193,8 @@ std::vector<int64_t> Node::IntegersOr(const char *name, std::vector<int64_t> mis
 
 float Node::Number(const char *name) const {
   float value = 0;
-  if (!Succeeds<kInfoGetFloat>(api_, info_, name, &value)) {
-    throw Failure{std::string("it needs the attribute '") + name + "', a float. Export the file again.",
+  if (!Succeeds<kInfoGetFloat>(api_, info_, Told(name).c_str(), &value)) {
+    throw Failure{"it needs the attribute '" + Told(name) + "', a float. Export the file again.",
                   kInvalidGraph};
   }
   return value;
@@ -176,13 +204,13 @@ float Node::NumberOr(const char *name, float missing) const { return Absent(name
 
 std::string Node::TextOrEmpty(const char *name) const {
   size_t size = 0;
-  if (!Succeeds<kInfoGetString>(api_, info_, name, nullptr, &size)) {
+  if (!Succeeds<kInfoGetString>(api_, info_, Told(name).c_str(), nullptr, &size)) {
     if (Absent(name)) return "";
-    throw Failure{std::string("its attribute '") + name + "' has to be a string. Export the file again.",
+    throw Failure{"its attribute '" + Told(name) + "' has to be a string. Export the file again.",
                   kInvalidGraph};
   }
   std::string text(size, '\0');
-  Invoke<kInfoGetString>(api_, info_, name, text.data(), &size);
+  Invoke<kInfoGetString>(api_, info_, Told(name).c_str(), text.data(), &size);
   return text.c_str();  // without the end that was counted
 }
 
@@ -192,7 +220,7 @@ int32_t Node::Activation(const char *name) const {
   for (int32_t kind = FW_NONE; kind <= FW_GELU; ++kind) {
     if (text == kNames[kind]) return kind;
   }
-  throw Failure{std::string("its attribute ") + name + "='" + text +
+  throw Failure{"its attribute " + Told(name) + "='" + text +
                     "' is none of '', 'Relu', 'Relu6', 'HardSwish', 'Gelu'. Export the file again.",
                 kInvalidGraph};
 }

@@ -27,6 +27,10 @@ class Node {
   // `inputs` are the names of the operation's inputs, for messages.
   Node(const OrtApi *api, const OrtKernelInfo *info, const char *operation, const char *const *inputs);
 
+  // One of the operations that this one is made of: its attributes are called `<place>.<name>` here, and its input i is
+  // this one's input inputs[i], of which those below zero are none of its constants.
+  Node Part(int64_t place, const char *operation, const char *const *names, std::vector<int64_t> inputs) const;
+
   // "SparseConv 'features.3.conv'", or without a name "SparseConv".
   std::string Title() const;
   const OrtApi *api() const { return api_; }
@@ -45,20 +49,29 @@ class Node {
   // Exactly `count` numbers, each in [low, high].
   std::vector<int64_t> Integers(const char *name, size_t count, int64_t low, int64_t high) const;
   std::vector<int64_t> IntegersOr(const char *name, std::vector<int64_t> missing, int64_t low, int64_t high) const;
+  // As many as there are, at least `fewest` and at most `most` of them.
+  std::vector<int64_t> AllIntegers(const char *name, size_t fewest, size_t most, int64_t low, int64_t high) const;
   float Number(const char *name) const;
   float NumberOr(const char *name, float missing) const;
+  std::string TextOrEmpty(const char *name) const;
   // A name of fw_activation's: "", "Relu", "Relu6", "HardSwish", "Gelu"; absent is "".
   int32_t Activation(const char *name) const;
 
  private:
   // Whether no attribute of any type has the name.
   bool Absent(const char *name) const;
-  std::string TextOrEmpty(const char *name) const;
+  // The attribute's name in the file.
+  std::string Told(const char *name) const { return prefix_ + name; }
+  // Where an input is among the file's; below zero where it is not.
+  int64_t Place(size_t input) const;
 
   const OrtApi *api_;
   const OrtKernelInfo *info_;
   const char *operation_;
   const char *const *inputs_;
+  std::string prefix_;
+  bool part_ = false;
+  std::vector<int64_t> places_;  // of a part
 };
 
 // "[8, 3, 3]"

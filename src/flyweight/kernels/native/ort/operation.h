@@ -33,6 +33,40 @@ class Layer {
   fw_layer *layer_ = nullptr;
 };
 
+// What a node runs.
+class Work {
+ public:
+  virtual ~Work() = default;
+  virtual void Run(Call &call) const = 0;
+};
+
+// An operation as a part of another: see network.cpp.
+struct Kind {
+  const char *name;
+  const char *const *inputs;
+  const Type *input_types;
+  size_t input_count, needed;
+  Type out;
+  std::unique_ptr<Work> (*make)(const Node &part);
+};
+
+template <class Class>
+const Kind &KindOf() {
+  struct Made final : Work {
+    explicit Made(const Node &part) : work(part) {}
+    void Run(Call &call) const override { work.Run(call); }
+    Class work;
+  };
+  static const Kind kind{Class::kName,
+                         Class::kInputs,
+                         Class::kInputTypes,
+                         std::size(Class::kInputs),
+                         Class::kNeeded,
+                         Class::kOut,
+                         [](const Node &part) -> std::unique_ptr<Work> { return std::make_unique<Made>(part); }};
+  return kind;
+}
+
 template <class Class>
 class Operation {
  public:
@@ -60,12 +94,13 @@ class Operation {
     op.GetOutputType = [](const OrtCustomOp *, size_t) { return static_cast<int>(Class::kOut); };
     op.GetOutputTypeCount = [](const OrtCustomOp *) { return size_t{1}; };
     op.GetInputCharacteristic = [](const OrtCustomOp *, size_t index) -> int {
+      if (Class::kInputTypes[index] == kNoType) return kVariadic;  // any number of any types
       return index < Class::kNeeded ? kRequired : kOptional;
     };
     op.GetOutputCharacteristic = [](const OrtCustomOp *, size_t) -> int { return kRequired; };
     op.GetInputMemoryType = [](const OrtCustomOp *, size_t) { return 0; };
     op.GetVariadicInputMinArity = [](const OrtCustomOp *) { return 1; };
-    op.GetVariadicInputHomogeneity = [](const OrtCustomOp *) { return 1; };
+    op.GetVariadicInputHomogeneity = [](const OrtCustomOp *) { return 0; };
     op.GetVariadicOutputMinArity = [](const OrtCustomOp *) { return 1; };
     op.GetVariadicOutputHomogeneity = [](const OrtCustomOp *) { return 1; };
     op.GetStartVersion = [](const OrtCustomOp *) { return 1; };
@@ -87,7 +122,7 @@ class Operation {
     return Guarded(
         self.api,
         [&] {
-          Call call(self.api, context, *self.threads);
+          NodeCall call(self.api, context, *self.threads);
           self.work.Run(call);
         },
         [&] { return self.title; });

@@ -16,8 +16,17 @@ const OrtCustomOp *Pack4Op();
 const OrtCustomOp *Unpack4Op();
 const OrtCustomOp *QMaxPoolOp();
 const OrtCustomOp *QAddOp();
+const OrtCustomOp *QNetworkOp();
 const OrtCustomOp *AttentionOp();
 const OrtCustomOp *LayerNormOp();
+
+// Those on integer images, which a QNetwork may be made of.
+const Kind &QSparseConvKind();
+const Kind &QDepthwiseKind();
+const Kind &QMaxPoolKind();
+const Kind &QAddKind();
+const Kind &Pack4Kind();
+const Kind &Unpack4Kind();
 
 }  // namespace flyweight::ort
 
