@@ -1,0 +1,69 @@
+"""A model that cannot be traced is pruned, shrunk and quantized in every order, and its file computes what it does."""
+
+import importlib
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import TensorDataset
+
+from flyweight.compress.prune.prune import Prune
+from flyweight.compress.prune.remove import Remove
+from flyweight.compress.prune.structures.channel import channel
+from flyweight.compress.quantize.aware import Aware
+from flyweight.compress.quantize.quantize import Quantize
+from flyweight.core.task import Splits, Task
+from flyweight.deploy.export.onnx import export_onnx
+from flyweight.tasks.accuracy import accuracy
+from flyweight.tasks.cross_entropy import cross_entropy
+
+ort = importlib.import_module("onnxruntime")
+
+CUT = Prune(0.5, structure=channel())
+ORDERS = {
+    "prune, remove, quantize": (CUT, Remove(), Quantize()),
+    "prune, quantize, remove": (CUT, Quantize(), Remove()),
+    "quantize, prune, remove": (Quantize(), CUT, Remove()),
+    "aware, prune, remove": (Quantize(aware=Aware()), CUT, Remove()),
+}
+
+
+class Unfollowed(nn.Module):
+    """A convolution's tokens, a feed-forward part on a residual; a branch on values before all that."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.one, self.two = nn.Conv2d(1, 8, 3), nn.Linear(8, 16), nn.Linear(16, 8)
+        self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 3)
+
+    def forward(self, x):
+        if not torch.compiler.is_compiling() and x.mean() < -1e9:
+            raise ValueError
+        x = F.relu(self.stem(x)).flatten(2).transpose(1, 2)
+        return self.head(self.norm(x + self.two(F.gelu(self.one(x)))).mean(1))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_every_order_ends_in_a_small_integer_file(order, tmp_path):
+    torch.manual_seed(0)
+    x, y = torch.randn(64, 1, 8, 8), torch.randint(3, (64,))
+    data = TensorDataset(x, y)
+    model: nn.Module = Unfollowed().eval()
+    task = Task(
+        name="unfollowed", model=model, example=(x[:2],), loss=cross_entropy, quality=accuracy,
+        data=Splits(train=data, calibrate=data, select=data, report=data),
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*cannot be traced")
+        for step in ORDERS[order]:
+            model = step(model, task)
+    assert model.one.layer.layer.weight.shape == (8, 8), "half of the neurons are gone"
+    artifact = export_onnx(model, task, tmp_path / "model.onnx")
+    session = ort.InferenceSession(artifact.path)
+    with torch.no_grad():
+        wanted = model.eval()(x)
+    (got,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    assert (torch.from_numpy(got) - wanted).abs().max() <= 2e-3 * wanted.abs().max()
+    assert artifact.bits == 8
