@@ -102,6 +102,8 @@ def _pick(view: View, name: str, point: Point | None, gain: Callable[[Point], st
     told.append(amount(point.footprint.size_bytes))
     if point.footprint.latency_ms is not None:
         told.append(milliseconds(point.footprint.latency_ms))
+    if point.needs:
+        told.append("on the sparse kernels; a plain file stands beside it")
     return Pick(name, point, gain(point), " · ".join(told))
 
 
