@@ -30,7 +30,8 @@ def test_the_whole(frontier: Frontier) -> None:
 def test_a_pick_says_where_it_needs_the_kernels(frontier: Frontier) -> None:
     points = (dataclasses.replace(p, needs=("the library",) if p.id == "ccc2" else ()) for p in frontier.points)
     told = [p.told for p in picks(dataclasses.replace(frontier, points=tuple(points)))]
-    assert [text.endswith(" · on the sparse kernels; a plain file stands beside it") for text in told] == [True, True, False]
+    end = " · on the sparse kernels; a plain file stands beside it"
+    assert [text.endswith(end) for text in told] == [True, True, False]
 
 
 def test_the_loss_that_the_run_allows_decides(frontier: Frontier) -> None:
