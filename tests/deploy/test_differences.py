@@ -18,6 +18,16 @@ def test_on_a_grid_steps_count() -> None:
     assert str(found) == "2 steps of 0.5, with 20.0 % of its numbers unequal"
 
 
+def test_on_a_grid_a_tolerance_counts_that_is_more_than_a_step() -> None:
+    a = torch.arange(100.0) * 0.5
+    b = a.clone()
+    b[3] += 1.5
+    found = difference(a, b, step=0.5, tolerance=0.05)
+    assert found.allowed == pytest.approx(0.05 * 49.5 / 0.5)
+    assert found.excess == pytest.approx(3 / found.allowed)
+    assert difference(a, b, step=0.5, tolerance=1e-3).excess == difference(a, b, step=0.5).excess == 3.0
+
+
 def test_off_a_grid_the_largest_value_is_the_measure() -> None:
     a = torch.tensor([1000.0, 1.0])
     found = difference(a, a + torch.tensor([0.0, 0.05]))

@@ -214,6 +214,34 @@ def test_ties_are_right_either_way() -> None:
     assert _top1(wanted[:, :1], wanted[:, :1]) is None
 
 
+def test_floats_between_integers_may_move_what_is_rounded_after_them(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 32), nn.LayerNorm(32), nn.Linear(32, 16), nn.LayerNorm(16), nn.Linear(16, 4)
+    )
+    for norm, features in ((net[2], 32), (net[4], 16)):
+        norm.weight.data.copy_(torch.linspace(0.5, 1.5, features))  # of ones nothing is stored
+    task = dataclasses.replace(tiny.task(), model=net.eval(), family=None)
+    model = Quantize()(net, task)
+    artifact = export_onnx(model, task, tmp_path / "model.onnx")
+    assert check_parity(model, artifact, task)["top1_equal"] >= 0.995
+
+    def changed(change: Callable[[np.ndarray], np.ndarray]) -> Artifact:
+        """``artifact`` with the scale of its first layer-norm changed."""
+        proto = onnx.load(artifact.path)
+        name = next(node.input[1] for node in proto.graph.node if node.op_type == "LayerNormalization")
+        (tensor,) = [t for t in proto.graph.initializer if t.name == name]
+        tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor).copy()), name))
+        path = artifact.path.with_name("changed.onnx")
+        onnx.save(proto, path)
+        return dataclasses.replace(artifact, path=path)
+
+    # A last digit would show on few examples alone; six in a thousand show on most.
+    assert 1 < check_parity(model, changed(lambda scale: scale * np.float32(1.006)), task)["max_steps"] < 12
+    with pytest.raises(ParityError, match=r"an output differs by .* steps of .* \([\d.]+ steps are allowed\)"):
+        check_parity(model, changed(lambda scale: scale[::-1].copy()), task)
+
+
 def test_a_plain_chain_of_integer_layers_is_simulated_bit_for_bit(tmp_path: Path) -> None:
     """Every value lies where the runtime puts it, those half-way between two codes too."""
     torch.manual_seed(5)

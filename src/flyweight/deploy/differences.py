@@ -14,15 +14,17 @@ a wrong layer by far more than 1e-4. The shorter types: about ten of their round
 """
 
 OFF_GRID = 5e-2
-"""The same for an output that is no integer itself but computed from integers: a step of an 8-bit tensor is 4e-3 of its
-range, and a sum meets several that two ways of rounding put on either side."""
+"""The same for an output that is no integer itself but computed from integers, or an integer computed from floats that
+were computed from integers: a step of an 8-bit tensor is 4e-3 of its range, and a sum meets several that two ways of
+rounding put on either side."""
 
 
 @dataclass(frozen=True)
 class Difference:
     """``max_abs`` between two tensors; ``scale``: the largest magnitude of the first; ``step``: of its grid, if any.
 
-    ``share`` of the numbers are equal: to half a step on a grid, else within the tolerance.
+    ``share`` of the numbers are equal: to half a step on a grid, else within the tolerance. With ``loose`` a grid's
+    numbers may differ by the tolerance too, where that is more than a step.
     """
 
     max_abs: float
@@ -30,6 +32,14 @@ class Difference:
     share: float
     step: float | None = None
     tolerance: float = TOLERANCES[torch.float32]
+    loose: bool = False
+
+    @property
+    def allowed(self) -> float:
+        """How many steps of the grid may lie between two numbers, or how many times the scale."""
+        if self.step is None:
+            return self.tolerance
+        return max(1.0, self.tolerance * self.scale / self.step) if self.loose else 1.0
 
     @property
     def steps(self) -> float | None:
@@ -38,9 +48,9 @@ class Difference:
 
     @property
     def excess(self) -> float:
-        """How often what is allowed fits in: one step on a grid, else the tolerance times the scale. 1 is the limit."""
+        """How often what is allowed fits in: steps on a grid, else the tolerance times the scale. 1 is the limit."""
         if self.steps is not None:
-            return self.steps
+            return self.steps / self.allowed
         return self.max_abs / (self.tolerance * self.scale) if self.max_abs else 0.0
 
     def __str__(self) -> str:
@@ -58,8 +68,10 @@ def difference(
 ) -> Difference:
     """Compares two tensors of one shape; NaN equals NaN, and an infinity itself.
 
-    Without a ``tolerance`` that of ``expected``'s type counts; whole numbers must be equal.
+    Without a ``tolerance`` that of ``expected``'s type counts; whole numbers must be equal. On a grid one step is
+    allowed, or a ``tolerance`` that is given, if that is more.
     """
+    loose = tolerance is not None
     exact = not expected.is_floating_point()
     if tolerance is None:
         tolerance = 1e-9 if exact else TOLERANCES.get(expected.dtype, TOLERANCES[torch.float32])
@@ -75,4 +87,5 @@ def difference(
         share=float((apart <= limit).double().mean()) if apart.numel() else 1.0,
         step=step,
         tolerance=tolerance,
+        loose=loose,
     )
