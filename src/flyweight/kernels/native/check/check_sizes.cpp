@@ -256,7 +256,7 @@ void Bytes(uint64_t seed) {
   const auto counts = [&](int64_t i) { return i / (4 * plane) % ((channels + 3) / 4) * 4 + i % 4 < channels; };
   Compare<uint8_t>("pack4", seed, packed, [&](const Way &way, uint8_t *y) {
     const auto x_there = Moved(&x, way.place);
-    const int status = fw_pack4(way.pool, batch, channels, plane, x_there->get(), nullptr, y);
+    const int status = fw_pack4(way.pool, batch, channels, plane, x_there->get(), y);
     if (status == 0) std::memcpy(there.get(), y, static_cast<size_t>(packed));
     return status;
   }, counts);
@@ -316,7 +316,7 @@ void Tokens(uint64_t seed) {
   Compare<float>("layer norm", seed, lines * size, [&](const Way &way, float *y) {
     const auto x_there = Moved(&x, way.place), gain_there = Moved(&gain, way.place),
                bias_there = Moved(bias.get(), way.place);
-    return fw_layer_norm_run(way.pool, lines, size, 1e-5f, gain_there->get(), Pointer(bias_there), x_there->get(), nullptr, y);
+    return fw_layer_norm_run(way.pool, lines, size, 1e-5f, gain_there->get(), Pointer(bias_there), x_there->get(), y);
   }, All);
 }
 

@@ -107,6 +107,12 @@ Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, co
   return geometry;
 }
 
+int64_t PiecesOfRows(int threads, int64_t rows, int64_t width, int32_t vector) {
+  constexpr int64_t kFewestRows = 3, kFewestVectors = 3;
+  const bool enough = rows >= kFewestRows * threads && rows * width >= kFewestVectors * vector * threads;
+  return enough ? threads : 1;
+}
+
 void Geometry::Lay(void (*lay)(const Layout &), const uint8_t *x, uint8_t *y, uint8_t fill) const {
   for (size_t i = 0; i < phases.size(); ++i) {
     Layout layout = phases[i];

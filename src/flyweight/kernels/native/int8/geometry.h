@@ -42,6 +42,10 @@ struct Wish {
 void MakeLanes(Geometry &geometry, int64_t pitch, int32_t vector);
 Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, const Wish &wish);
 
+// Into how many pieces of neighbouring rows a result of `rows` of `width` is cut, so that each of `threads` reads and
+// writes memory of its own, layer after layer; 1 where that is too little for each of them.
+int64_t PiecesOfRows(int threads, int64_t rows, int64_t width, int32_t vector);
+
 }  // namespace flyweight::int8
 
 #endif

@@ -20,10 +20,18 @@ struct Run {
   bool last;  // the one tile behind whose end nothing may be read
 };
 
-struct Plan {
+// Some neighbouring rows of the result.
+struct Piece {
   Geometry geometry;
   std::vector<int32_t> offsets;  // (blocks): lanes
   std::vector<Run> runs;
+  int64_t first;                 // row
+};
+
+// Of one piece the rows of the weight are shared out; several are each one thread's.
+struct Plan {
+  std::vector<Piece> pieces;
+  int64_t rows, columns;  // of the result
 };
 
 // The inputs of one run should lie in the nearest cache for as long as all rows read them.
@@ -45,8 +53,11 @@ class QConv final : public fw_layer {
 
  private:
   std::vector<int8_t> Pack(const int8_t *values, int64_t inputs);
-  Plan MakePlan(int64_t height, int64_t width) const;
-  void MakeRuns(Plan &plan) const;
+  int64_t Pieces(const fw_pool *pool, int64_t height, int64_t width) const;
+  Plan MakePlan(int64_t height, int64_t width, int64_t pieces) const;
+  void MakeRuns(Piece &piece, int64_t begin, int64_t end) const;
+  // Some groups of rows of a weight, at the places of a run.
+  ConvTile Tile(const Plan &plan, const Piece &piece, const Run &run, const uint8_t *planes) const;
   void RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, const uint8_t *residual, uint8_t *y) const;
 
   const Table &table_;
@@ -150,38 +161,59 @@ std::vector<int8_t> QConv::Pack(const int8_t *values, int64_t inputs) {
   return packed;
 }
 
-Plan QConv::MakePlan(int64_t height, int64_t width) const {
-  Plan plan{packing_.gains() ? packing_.Plan(height, width, table_.lanes)
-                             : MakeGeometry(window_, height, width, {table_.lanes, false, true}),
-            {}, {}};
-  // Lanes to the last group's last tap have to be counted in 32 bits.
-  if (Product(plan.geometry.plane, input_groups_, "an image") > std::numeric_limits<int32_t>::max())
-    Fail("an image of %lld x %lld with %lld channels is too large. Give a smaller one.", static_cast<long long>(height),
-         static_cast<long long>(width), static_cast<long long>(input_groups_ * 4));
-  plan.offsets.resize(columns_.size());
-  for (size_t i = 0; i < columns_.size(); ++i) {
-    const int64_t tap = columns_[i] / input_groups_, group = columns_[i] % input_groups_;
-    plan.offsets[i] = static_cast<int32_t>(group * plan.geometry.plane + plan.geometry.taps[static_cast<size_t>(tap)]);
+int64_t QConv::Pieces(const fw_pool *pool, int64_t height, int64_t width) const {
+  if (packing_.gains()) return 1;
+  const ImageSize size = WindowResult(window_, height, width);
+  return PiecesOfRows(Threads(pool), size.height, size.width, table_.lanes);
+}
+
+Plan QConv::MakePlan(int64_t height, int64_t width, int64_t pieces) const {
+  const ImageSize size = WindowResult(window_, height, width);
+  Plan plan{{}, size.height, size.width};
+  for (int64_t i = 0; i < pieces; ++i) {
+    Wish wish{table_.lanes, false, true};
+    wish.first = i * size.height / pieces;
+    wish.rows = (i + 1) * size.height / pieces - wish.first;
+    Piece piece{packing_.gains() ? packing_.Plan(height, width, table_.lanes)
+                                 : MakeGeometry(window_, height, width, wish),
+                {}, {}, wish.first};
+    if (piece.geometry.direct && pieces > 1) {  // rows lie where they lie: vectors are shared out, not rows
+      wish.first = wish.rows = piece.first = 0;
+      piece.geometry = MakeGeometry(window_, height, width, wish);
+    }
+    const Geometry &geometry = piece.geometry;
+    // Lanes to the last group's last tap have to be counted in 32 bits.
+    if (Product(geometry.plane, input_groups_, "an image") > std::numeric_limits<int32_t>::max())
+      Fail("an image of %lld x %lld with %lld channels is too large. Give a smaller one.",
+           static_cast<long long>(height), static_cast<long long>(width), static_cast<long long>(input_groups_ * 4));
+    piece.offsets.resize(columns_.size());
+    for (size_t k = 0; k < columns_.size(); ++k) {
+      const int64_t tap = columns_[k] / input_groups_, group = columns_[k] % input_groups_;
+      piece.offsets[k] = static_cast<int32_t>(group * geometry.plane + geometry.taps[static_cast<size_t>(tap)]);
+    }
+    const int64_t shares = geometry.direct ? pieces : 1, share = geometry.direct ? i : 0;
+    MakeRuns(piece, share * geometry.vectors / shares, (share + 1) * geometry.vectors / shares);
+    plan.pieces.push_back(std::move(piece));
   }
-  MakeRuns(plan);
   return plan;
 }
 
-void QConv::MakeRuns(Plan &plan) const {
-  const Geometry &geometry = plan.geometry;
+// Of vectors [begin, end) of a piece.
+void QConv::MakeRuns(Piece &piece, int64_t begin, int64_t end) const {
+  const Geometry &geometry = piece.geometry;
   // Vectors are shared out evenly: 13 in tiles of at most 6 are 5 + 4 + 4.
-  const int64_t tiles = (geometry.vectors + table_.most - 1) / table_.most;
-  const bool partly = geometry.direct && geometry.positions % table_.lanes != 0;
+  const int64_t all = end - begin, tiles = (all + table_.most - 1) / table_.most;
+  const bool partly = geometry.direct && geometry.positions % table_.lanes != 0 && end == geometry.vectors;
   const int64_t planes =
       packing_.gains() ? packing_.planes() : static_cast<int64_t>(geometry.phases.size() + geometry.direct);
   const int64_t bytes = 4 * table_.lanes * input_groups_ * planes;
-  for (int64_t tile = 0, first = 0; tile < tiles;) {
-    const int64_t vectors = geometry.vectors / tiles + (tile < geometry.vectors % tiles);
-    const int64_t alike = vectors * tiles > geometry.vectors ? geometry.vectors % tiles : tiles - partly;
+  for (int64_t tile = 0, first = begin; tile < tiles;) {
+    const int64_t vectors = all / tiles + (tile < all % tiles);
+    const int64_t alike = vectors * tiles > all ? all % tiles : tiles - partly;
     const int64_t most = std::max<int64_t>(1, kNear / (bytes * vectors));
     const int64_t together = std::max<int64_t>(1, std::min(most, alike - tile));
-    plan.runs.push_back({static_cast<int32_t>(first), static_cast<int32_t>(vectors), static_cast<int32_t>(together),
-                         partly && tile == tiles - 1});
+    piece.runs.push_back({static_cast<int32_t>(first), static_cast<int32_t>(vectors), static_cast<int32_t>(together),
+                          partly && tile == tiles - 1});
     first += together * vectors;
     tile += together;
   }
@@ -192,13 +224,15 @@ void QConv::RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_
   if (sums_ != (residual != nullptr))
     Fail("the layer was made %s a sum, and got %s residual. Give one to a layer with a sum, and to no other.",
          sums_ ? "with" : "without", sums_ ? "no" : "a");
-  const std::shared_ptr<const Plan> plan = plans_.Get(height, width, [&] { return MakePlan(height, width); });
-  const Geometry &geometry = plan->geometry;
+  const bool apart = batch >= 2 * Threads(pool) && batch > 1;  // each image is one thread's
+  const int64_t pieces = apart ? 1 : Pieces(pool, height, width);
+  const std::shared_ptr<const Plan> plan =
+      plans_.Get(height, width, pieces, [&] { return MakePlan(height, width, pieces); });
   const int64_t x_image = Product(height * width, input_groups_ * 4, "an image");
-  const int64_t y_image = Product(geometry.out_height * geometry.out_width, groups_ * 4, "an image");
+  const int64_t y_image = Product(plan->rows * plan->columns, groups_ * 4, "an image");
   Product(std::max(x_image, y_image), batch, "the batch");
   const auto at = [&](const uint8_t *image, int64_t n) { return image == nullptr ? nullptr : image + n * y_image; };
-  if (batch >= 2 * Threads(pool) && batch > 1) {
+  if (apart) {
     const fw_pool alone{1, nullptr, nullptr};
     ParallelFor(pool, batch,
                 [&](int64_t n) { RunOne(&alone, *plan, x + n * x_image, at(residual, n), y + n * y_image); });
@@ -209,7 +243,34 @@ void QConv::RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_
 
 void QConv::RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, const uint8_t *residual,
                    uint8_t *y) const {
-  const Geometry &geometry = plan.geometry;
+  const int64_t x_plane = 4 * plan.pieces[0].geometry.height * plan.pieces[0].geometry.width;
+  const auto add = [&](ConvTile &call, const Piece &piece) {
+    const int64_t at = 4 * plan.columns * piece.first;
+    call.y = y + at;
+    call.other = residual == nullptr ? nullptr : residual + at;
+  };
+  if (plan.pieces.size() > 1) {
+    ParallelFor(pool, static_cast<int64_t>(plan.pieces.size()), [&](int64_t task) {
+      const Piece &piece = plan.pieces[static_cast<size_t>(task)];
+      const Geometry &geometry = piece.geometry;
+      const uint8_t *planes = x;
+      if (!geometry.direct) {
+        const size_t bytes = static_cast<size_t>(4 * geometry.plane * input_groups_);
+        uint8_t *room = ThreadScratch<uint8_t>(Scratch::kTile, bytes);
+        for (int64_t group = 0; group < input_groups_; ++group)
+          geometry.Lay(table_.lay, x + x_plane * group, room + 4 * geometry.plane * group, x_zero_);
+        planes = room;
+      }
+      for (const Run &run : piece.runs) {
+        ConvTile call = Tile(plan, piece, run, planes);
+        add(call, piece);
+        (run.last ? table_.conv_part : table_.conv)[run.vectors](call);
+      }
+    });
+    return;
+  }
+  const Piece &piece = plan.pieces[0];
+  const Geometry &geometry = piece.geometry;
   const uint8_t *planes = x;
   if (!geometry.direct) {
     uint8_t *room = ThreadScratch<uint8_t>(Scratch::kImage, static_cast<size_t>(4 * geometry.plane * input_groups_));
@@ -219,37 +280,43 @@ void QConv::RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, cons
     ParallelFor(pool, packing_.gains() ? 0 : (input_groups_ + each - 1) / each, [&](int64_t part) {
       const int64_t end = std::min(input_groups_, (part + 1) * each);
       for (int64_t group = part * each; group < end; ++group)
-        geometry.Lay(table_.lay, x + 4 * geometry.height * geometry.width * group, room + 4 * geometry.plane * group,
-                     x_zero_);
+        geometry.Lay(table_.lay, x + x_plane * group, room + 4 * geometry.plane * group, x_zero_);
     });
     planes = room;
   }
-  const int64_t runs = static_cast<int64_t>(plan.runs.size());
+  const int64_t runs = static_cast<int64_t>(piece.runs.size());
   const int64_t wanted = Threads(pool) == 1 ? 1 : (4 * Threads(pool) + runs - 1) / runs;
   const int64_t parts = std::max<int64_t>(1, std::min(wanted, groups_ / 4));
   ParallelFor(pool, runs * parts, [&](int64_t task) {
-    const Run &run = plan.runs[static_cast<size_t>(task / parts)];
-    const int64_t part = task % parts;
-    ConvTile call{};
-    call.x = planes + 4 * int64_t{run.first} * table_.lanes;
-    call.y = y;
-    call.bias = bias_.get();
-    call.scale = scale_.get();
-    call.start = starts_.data();
-    call.offset = plan.offsets.data();
-    call.values = values_.get();
-    call.lanes = geometry.lanes.data() + run.first;
-    call.y_plane = geometry.out_height * geometry.out_width;
-    call.tiles = run.tiles;
+    // Few runs: neighbouring tasks take neighbouring rows of the weight, for those are what a thread keeps.
+    const Run &run = piece.runs[static_cast<size_t>(parts > 1 ? task % runs : task)];
+    const int64_t part = parts > 1 ? task / runs : 0;
+    ConvTile call = Tile(plan, piece, run, planes);
+    add(call, piece);
     call.first_group = static_cast<int32_t>(part * groups_ / parts);
     call.end_group = static_cast<int32_t>((part + 1) * groups_ / parts);
-    call.last = run.last ? static_cast<int32_t>(geometry.positions % table_.lanes) : 0;
-    call.clamp = clamp_;
-    call.other = residual;
-    call.second = second_;
-    call.addition = addition_;
     (run.last ? table_.conv_part : table_.conv)[run.vectors](call);
   });
+}
+
+ConvTile QConv::Tile(const Plan &plan, const Piece &piece, const Run &run, const uint8_t *planes) const {
+  const Geometry &geometry = piece.geometry;
+  ConvTile call{};
+  call.x = planes + 4 * int64_t{run.first} * table_.lanes;
+  call.bias = bias_.get();
+  call.scale = scale_.get();
+  call.start = starts_.data();
+  call.offset = piece.offsets.data();
+  call.values = values_.get();
+  call.lanes = geometry.lanes.data() + run.first;
+  call.y_plane = plan.rows * plan.columns;
+  call.tiles = run.tiles;
+  call.end_group = static_cast<int32_t>(groups_);
+  call.last = run.last ? static_cast<int32_t>(geometry.positions % table_.lanes) : 0;
+  call.clamp = clamp_;
+  call.second = second_;
+  call.addition = addition_;
+  return call;
 }
 
 }  // namespace

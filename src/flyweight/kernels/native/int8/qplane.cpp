@@ -48,30 +48,37 @@ class QPlane : public fw_layer {
   void RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const uint8_t *x,
                  const uint8_t *residual, uint8_t *y) const override {
     CheckAlone(residual);
-    const std::shared_ptr<const Plan> plan = plans_.Get(height, width, [&] { return MakePlan(height, width); });
+    const ImageSize size = WindowResult(window_, height, width);
+    const int threads = Threads(pool);
+    const int64_t pieces = batch >= 2 * threads ? 1 : PiecesOfRows(threads, size.height, size.width, table_.lanes);
+    const std::shared_ptr<const Plan> plan =
+        plans_.Get(height, width, pieces, [&] { return MakePlan(height, width, pieces); });
     const int64_t x_plane = 4 * height * width, y_plane = 4 * plan->rows * plan->columns;
     const int64_t planes = Product(batch, groups_, "the batch"), bands = static_cast<int64_t>(plan->bands.size());
     Product(std::max(x_plane, y_plane), planes, "the batch");
     // Some are laid out before the first of them is read: what was just stored is slow to load in other vectors.
     const int64_t shared = (planes * bands + 4 * Threads(pool) - 1) / (4 * Threads(pool));
     const int64_t each = std::max<int64_t>(1, std::min({kNear / plan->room, shared, kMostBands}));
+    // Where the image is cut for threads, a band of all planes comes before the next band.
+    const auto plane_of = [&](int64_t i) { return pieces > 1 ? i % planes : i / bands; };
+    const auto band_of = [&](int64_t i) { return pieces > 1 ? i / planes : i % bands; };
     ParallelFor(pool, (planes * bands + each - 1) / each, [&](int64_t task) {
       const int64_t first = task * each, end = std::min(planes * bands, first + each);
       uint8_t *rooms = ThreadScratch<uint8_t>(Scratch::kTile, static_cast<size_t>(plan->room * each));
       for (int64_t i = first; i < end; ++i) {
-        const Band &band = plan->bands[static_cast<size_t>(i % bands)];
-        band.geometry.Lay(table_.lay, x + i / bands * x_plane, rooms + plan->room * (i - first), fill_);
+        const Band &band = plan->bands[static_cast<size_t>(band_of(i))];
+        band.geometry.Lay(table_.lay, x + plane_of(i) * x_plane, rooms + plan->room * (i - first), fill_);
       }
       for (int64_t i = first; i < end; ++i) {
-        const Band &band = plan->bands[static_cast<size_t>(i % bands)];
+        const Band &band = plan->bands[static_cast<size_t>(band_of(i))];
         PlaneTile call{};
         call.x = rooms + plan->room * (i - first);
-        call.y = y + i / bands * y_plane + 4 * plan->columns * band.first;
+        call.y = y + plane_of(i) * y_plane + 4 * plan->columns * band.first;
         call.offset = band.offsets.data();
         call.lanes = band.geometry.lanes.data();
         call.taps = static_cast<int32_t>(band.offsets.size());
         call.vectors = static_cast<int32_t>(band.geometry.vectors);
-        Run(call, i / bands % groups_);
+        Run(call, plane_of(i) % groups_);
       }
     });
   }
@@ -90,14 +97,15 @@ class QPlane : public fw_layer {
   bool by_two_ = false;  // as a Wish has it
 
  private:
-  Plan MakePlan(int64_t height, int64_t width) const {
+  Plan MakePlan(int64_t height, int64_t width, int64_t pieces) const {
     Plan plan{};
     Wish wish{table_.lanes};
     wish.by_two = by_two_;
     Geometry whole = MakeGeometry(window_, height, width, wish);
     plan.rows = whole.out_height;
     plan.columns = whole.out_width;
-    const int64_t wanted = std::min(4 * whole.plane / kNear + 1, std::max<int64_t>(1, plan.rows / kFewestRows));
+    const int64_t near = std::min(4 * whole.plane / kNear + 1, std::max<int64_t>(1, plan.rows / kFewestRows));
+    const int64_t wanted = (near + pieces - 1) / pieces * pieces;
     for (int64_t band = 0; band < wanted; ++band) {
       wish.first = band * plan.rows / wanted;
       wish.rows = (band + 1) * plan.rows / wanted - wish.first;

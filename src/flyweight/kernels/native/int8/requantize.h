@@ -2,11 +2,11 @@
 #ifndef FLYWEIGHT_INT8_REQUANTIZE_H
 #define FLYWEIGHT_INT8_REQUANTIZE_H
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <utility>
 
 #include "core/scratch.h"
 #include "flyweight_kernels.h"
@@ -30,13 +30,14 @@ AlignedArray<int32_t> FoldBias(const int32_t *bias, const int64_t *weight_sums, 
 // Sixteen weights as a table's loops read them: bytes, or 16 bits, the even ones first. Returns the bytes written.
 int64_t PutSixteen(const int8_t weights[16], bool wide, int8_t *to);
 
-// What was made for a size of image, kept for the next run; a few sizes, for a service may see many.
+// What was made for a size of image, cut into so many pieces, kept for the next run; a few sizes, for a service may see
+// many.
 template <class Plan>
 class Plans {
  public:
   template <class Make>
-  std::shared_ptr<const Plan> Get(int64_t height, int64_t width, const Make &make) {
-    const std::pair<int64_t, int64_t> size(height, width);
+  std::shared_ptr<const Plan> Get(int64_t height, int64_t width, int64_t pieces, const Make &make) {
+    const std::array<int64_t, 3> size{height, width, pieces};
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       const auto found = plans_.find(size);
@@ -52,7 +53,7 @@ class Plans {
  private:
   static constexpr size_t kKept = 16;
   std::mutex mutex_;
-  std::map<std::pair<int64_t, int64_t>, std::shared_ptr<const Plan>> plans_;
+  std::map<std::array<int64_t, 3>, std::shared_ptr<const Plan>> plans_;
 };
 
 }  // namespace flyweight::int8
