@@ -29,10 +29,11 @@ struct SpmmCall {
   const float *x;          // the tile's first column
   const int32_t *offsets;  // a block: from x to its input's first column, in elements
   const float *values;     // a block: its block_rows weights
-  const int64_t *starts;   // block row i owns blocks [starts[i], starts[i + 1])
-  const float *bias;       // last * block_rows of them at least; never NULL
-  int64_t first, last;     // block rows
-  int64_t rows;            // stored, from row first * block_rows on; the rest of the last block is dropped
+  const int64_t *starts;   // block row i sums blocks [starts[i], ends[i])
+  const int64_t *ends;
+  const float *bias;    // last * block_rows of them at least; NULL to go on from the sums that y holds
+  int64_t first, last;  // block rows
+  int64_t rows;         // stored, from row first * block_rows on; the rest of the last block is dropped
   float *y;                // row first * block_rows, the tile's first column
   int64_t y_ld;            // elements from a row to the next
   const float *residual;   // placed as y is, or NULL

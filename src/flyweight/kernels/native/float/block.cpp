@@ -26,6 +26,18 @@ int64_t ScratchLd(int64_t columns) { return (CeilDivide(columns, 16) | 1) * 16; 
 constexpr int64_t kLoose = 64;
 constexpr int32_t kLoosePadding = 16;
 
+// Bytes that are asked for at once at most: beyond them the processor's own guesses do as well.
+constexpr int64_t kFetchedBytes = 128 << 10;
+
+// Asks for `count` floats of each of `rows` rows.
+void FetchRows(const float *x, int64_t ld, int64_t rows, int64_t count) {
+  constexpr int64_t kLine = 16;
+  for (; rows > 0; --rows, x += ld) {
+    for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(x + i);
+    if (count > 0) __builtin_prefetch(x + count - 1);
+  }
+}
+
 // Where the input of each kept block begins, rows of inputs being `ld` apart.
 std::vector<int32_t> Offsets(const TilePattern &pattern, int64_t ld) {
   Offset(Product(pattern.inputs, ld, "the image"));
@@ -60,6 +72,7 @@ class Tiles {
     const TilePattern &pattern = part.matrix.pattern;
     call.values = part.matrix.values.get();
     call.starts = pattern.starts.data();
+    call.ends = call.starts + 1;
     call.bias = part.matrix.bias.get();
     call.activation = part.activation;
   }
@@ -81,6 +94,17 @@ class Tiles {
   const SpmmKernels &kernels_;
   SpmmKernel wide_ = nullptr, narrow_ = nullptr;
 };
+
+// For each block row the first block whose input is `input` or a later one.
+std::vector<int64_t> StartsFrom(const TilePattern &pattern, int64_t input) {
+  std::vector<int64_t> starts;
+  starts.reserve(static_cast<size_t>(pattern.tile_rows));
+  for (size_t row = 0; row + 1 < pattern.starts.size(); ++row) {
+    const auto all = pattern.columns.begin(), end = all + pattern.starts[row + 1];
+    starts.push_back(std::lower_bound(all + pattern.starts[row], end, input) - all);
+  }
+  return starts;
+}
 
 int64_t RowsOf(const TilePattern &pattern, int64_t first, int64_t last) {
   return std::min(last * pattern.block_rows, pattern.rows) - first * pattern.block_rows;
@@ -138,6 +162,8 @@ BlockPlan::BlockPlan(const BlockWeight &weight, const SpmmKernels &kernels, int6
     expanded_size_ = Product(cut.group, expanded_ld_, "the block") + 2 * kLoose;
     expand_offsets_ = Offsets(weight.expand->matrix.pattern, height * width);
   }
+  for (int64_t part = 0; part <= cut_.parts && cut_.parts > 1; ++part)
+    part_starts_.push_back(StartsFrom(weight.project.matrix.pattern, groups_ * part / cut_.parts * cut_.group));
   loop_ = DepthwiseInUse().choose(weight.depthwise.Call(width, result_.width));
 }
 
@@ -178,6 +204,13 @@ void BlockPlan::Expand(const float *x, const Range &rows, int64_t first, int64_t
     run.call.y = expanded + tiles.FirstColumn(tile);
     run.Run(tile);
   }
+}
+
+void BlockPlan::Fetch(const float *x, int64_t strip) const {
+  const Range inside = Inside(MetRows(ResultRows(strip)));
+  const int64_t count = (inside.last - inside.first) * width_;
+  if (weight_.inputs() * count * int64_t{sizeof(float)} <= kFetchedBytes)
+    FetchRows(x + inside.first * width_, height_ * width_, weight_.inputs(), count);
 }
 
 void BlockPlan::Make(const float *x, int64_t strip, int64_t group, float *expanded, float *made) const {
@@ -236,6 +269,31 @@ void BlockPlan::Project(const float *x, const float *made, int64_t strip, Range 
     run.call.x = made + column;
     run.call.y = y + begin + column;
     run.call.residual = weight_.residual ? x + begin + column : nullptr;
+    run.Run(tile);
+  }
+}
+
+void BlockPlan::ProjectPart(const float *x, const float *made, int64_t part, Range rows, float *y) const {
+  const ColumnTiles cut = ProjectTiles(0);
+  const TilePattern &pattern = weight_.project.matrix.pattern;
+  const int64_t plane = result_.height * result_.width, begin = rows.first * pattern.block_rows * plane;
+  const bool last = part + 1 == cut_.parts;
+  Tiles run(kernels_, weight_.project, cut);
+  run.call.offsets = project_offsets_.data();
+  run.call.starts = part_starts_[static_cast<size_t>(part)].data();
+  run.call.ends = part_starts_[static_cast<size_t>(part) + 1].data();
+  if (part > 0) run.call.bias = nullptr;
+  if (!last) run.call.activation = FW_NONE;
+  run.call.first = rows.first;
+  run.call.last = rows.last;
+  run.call.rows = RowsOf(pattern, rows.first, rows.last);
+  run.call.y_ld = plane;
+  run.call.residual_ld = plane;
+  for (int64_t tile = 0; tile < cut.count; ++tile) {
+    const int64_t column = cut.FirstColumn(tile);
+    run.call.x = made + column;
+    run.call.y = y + begin + column;
+    run.call.residual = last && weight_.residual ? x + begin + column : nullptr;
     run.Run(tile);
   }
 }

@@ -41,6 +41,7 @@ struct Range {
 // How the work is cut. The result is the same bit for bit with all of them.
 struct BlockCut {
   int64_t strips = 1;      // of rows of the result
+  int64_t parts = 1;       // of the channels between expand and depthwise, where there is one strip
   int64_t group = 1;       // channels between expand and depthwise at once, a multiple of the expand's blocks
   int expand_vectors = 1;  // a tile of columns
   int project_vectors = 1;
@@ -54,16 +55,25 @@ class BlockPlan {
   const ImageSize &result() const { return result_; }
   int64_t strips() const { return cut_.strips; }
   int64_t groups() const { return groups_; }
+  int64_t parts() const { return cut_.parts; }
   int64_t tiles(int64_t strip) const { return ProjectTiles(strip).count; }
 
   // Floats of what a thread needs for expanded channels, and of a strip's depthwise results.
   int64_t ExpandedSize() const { return expanded_size_; }
   int64_t DepthwiseSize() const { return depthwise_size_; }
 
+  // Asks for what a strip needs of x all at once: of a small image much lies with another processor, that made it, and
+  // to wait for one line after another would take longer than to compute on them.
+  void Fetch(const float *x, int64_t strip) const;
+  // The groups of channels that a part has.
+  Range Groups(int64_t part) const { return {groups_ * part / cut_.parts, groups_ * (part + 1) / cut_.parts}; }
   // Depthwise results of one strip and one group of channels, into the strip's `made`.
   void Make(const float *x, int64_t strip, int64_t group, float *expanded, float *made) const;
   // Tiles of the strip's columns of y, and of them block rows, from what all groups have made.
   void Project(const float *x, const float *made, int64_t strip, Range tiles, Range rows, float *y) const;
+  // Block rows of all columns, of the sums that go over a part's channels: from the bias on, or from what the part
+  // before has left in y; the last part adds what is to be added.
+  void ProjectPart(const float *x, const float *made, int64_t part, Range rows, float *y) const;
 
  private:
   Range ResultRows(int64_t strip) const;
@@ -79,6 +89,7 @@ class BlockPlan {
   ImageSize result_;
   int64_t groups_, expanded_ld_ = 0, made_ld_, expanded_size_ = 0, depthwise_size_;
   std::vector<int32_t> expand_offsets_, project_offsets_;
+  std::vector<std::vector<int64_t>> part_starts_;  // of a part and a block row: the first block; one part more
   AlignedArray<float> zeros_;
   DepthwiseLoop loop_;
 };

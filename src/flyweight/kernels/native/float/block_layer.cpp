@@ -2,6 +2,7 @@
 // phases.
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdio>
 #include <memory>
 #include <numeric>
@@ -12,6 +13,7 @@
 #include "core/error.h"
 #include "core/layer.h"
 #include "core/pool.h"
+#include "core/turns.h"
 #include "core/tiles.h"
 #include "core/window.h"
 #include "float/block.h"
@@ -21,6 +23,9 @@ namespace flyweight {
 namespace {
 
 using ll = long long;
+
+// Into so many runs of rows the sums are cut that go from part to part.
+constexpr int64_t kTurns = 8;
 
 class BlockLayer final : public fw_layer {
  public:
@@ -45,6 +50,10 @@ class BlockLayer final : public fw_layer {
     const BlockPlan &plan = *found;
     const int64_t x_size = weight_.inputs() * height * width;
     const int64_t y_size = weight_.rows() * plan.result().height * plan.result().width;
+    if (plan.parts() > 1) {
+      for (int64_t image = 0; image < batch; ++image) RunParts(pool, plan, x + image * x_size, y + image * y_size);
+      return;
+    }
     const int64_t strips = plan.strips();
     // Strips share nothing, so threads need not wait for each other; but they must come out even.
     const int64_t whole = batch * strips >= 4 * threads ? batch * strips : batch * strips / threads * threads;
@@ -68,8 +77,32 @@ class BlockLayer final : public fw_layer {
 
   void RunStrip(const BlockPlan &plan, const float *x, int64_t strip, float *y) const {
     float *const made = Made(plan), *const expanded = Expanded(plan);
+    plan.Fetch(x, strip);
     for (int64_t group = 0; group < plan.groups(); ++group) plan.Make(x, strip, group, expanded, made);
     plan.Project(x, made, strip, {0, plan.tiles(strip)}, {0, weight_.project.matrix.pattern.tile_rows}, y);
+  }
+
+  // A small image by all threads: each makes channels of its own, and adds what they give to each result where the part
+  // before has added its own. The sums so go through the parts in order, some block rows behind each other.
+  void RunParts(const fw_pool *pool, const BlockPlan &plan, const float *x, float *y) const {
+    const int64_t parts = plan.parts(), rows = weight_.project.matrix.pattern.tile_rows;
+    const int64_t turns = std::min<int64_t>(rows, kTurns);
+    std::vector<Turns> done(static_cast<size_t>(parts));
+    std::atomic<int64_t> begun{0};
+    // Parts are begun in order whoever comes first, so that none waits for one that will never be.
+    ParallelFor(pool, parts, [&](int64_t) {
+      const int64_t part = begun.fetch_add(1);
+      const Turns::Ending ending{done[static_cast<size_t>(part)]};
+      float *const made = Made(plan), *const expanded = Expanded(plan);
+      plan.Fetch(x, 0);
+      const Range groups = plan.Groups(part);
+      for (int64_t group = groups.first; group < groups.last; ++group) plan.Make(x, 0, group, expanded, made);
+      for (int64_t turn = 0; turn < turns; ++turn) {
+        if (part > 0) done[static_cast<size_t>(part) - 1].WaitFor(turn);
+        plan.ProjectPart(x, made, part, {rows * turn / turns, rows * (turn + 1) / turns}, y);
+        done[static_cast<size_t>(part)].Ended(turn);
+      }
+    });
   }
 
   // One strip by all threads: first its channels, then, when all of them are there, its columns.

@@ -131,6 +131,7 @@ class Linear final : public fw_layer {
     call.offsets = plan.offsets.data();
     call.values = matrix_.values.get();
     call.starts = pattern.starts.data();
+    call.ends = call.starts + 1;
     call.bias = matrix_.bias.get();
     call.y = turned;
     call.y_ld = width;

@@ -86,6 +86,7 @@ void ImageProduct::Run(const float *x, const float *residual, float *y, int64_t 
   call.offsets = offsets_.data();
   call.values = matrix_.values.get();
   call.starts = pattern.starts.data();
+  call.ends = call.starts + 1;
   call.bias = matrix_.bias.get();
   call.first = first;
   call.last = last;
@@ -149,8 +150,15 @@ std::vector<int64_t> CutBlockRows(const TilePattern &pattern, int64_t count) {
   // A row costs its blocks and, for its epilogue, about two more.
   const auto cost = [&](int64_t row) { return pattern.starts[static_cast<size_t>(row)] + 2 * row; };
   const int64_t all = cost(pattern.tile_rows);
-  for (int64_t i = 1, row = 0; i < count; ++i) {
-    while (row < pattern.tile_rows && cost(row) * count < all * i) ++row;
+  for (int64_t i = 1; i < count; ++i) {
+    int64_t row = cuts.back(), end = pattern.tile_rows;  // the first row before which i / count of the cost lies
+    while (row < end) {
+      const int64_t middle = row + (end - row) / 2;
+      if (cost(middle) * count < all * i)
+        row = middle + 1;
+      else
+        end = middle;
+    }
     cuts.push_back(row);
   }
   cuts.push_back(pattern.tile_rows);

@@ -41,12 +41,30 @@ struct SpmmLoop {
   inline __attribute__((always_inline)) void Begin(int64_t i, int part, Row &row) const {
     row.w = call.values + call.starts[i] * kBlockRows + part;
     row.offset = call.offsets + call.starts[i];
-    row.end = call.offsets + call.starts[i + 1];
+    row.end = call.offsets + call.ends[i];
+    if (call.bias == nullptr) {
+      Resume(i, part, row);
+      return;
+    }
     const float *const bias = call.bias + i * kBlockRows + part;
     FW_UNROLL
     for (int r = 0; r < kRows; ++r) {
       FW_UNROLL
       for (int v = 0; v < kVectors; ++v) row.sum[r][v] = Vec::Set(bias[r]);
+    }
+  }
+
+  inline __attribute__((always_inline)) void Resume(int64_t i, int part, Row &row) const {
+    const int64_t first = (i - call.first) * kBlockRows + part;
+    const float *const y = call.y + first * call.y_ld;
+    FW_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const bool there = r < call.rows - first;
+      FW_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        const Vec::Mask all = v + 1 < kVectors ? Vec::First(kLanes) : mask;
+        row.sum[r][v] = there ? Vec::Load(y + r * call.y_ld + v * kLanes, all) : Vec::Set(0.0f);
+      }
     }
   }
 
