@@ -70,11 +70,11 @@ def test_zeros_come_in_the_training_that_follows(task: Task) -> None:
         return found
 
     for structure in (element(), block(4, 1)):
-        assert prune(chain(structure=structure)) == Prune(0.5, magnitude(), structure, schedule=cubic())
-    assert prune(chain(structure=element(), score=taylor())).schedule == cubic()
+        assert prune(chain(structure=structure)) == Prune(0.5, magnitude(), structure, schedule=cubic(end=0.5))
+    assert prune(chain(structure=element(), score=taylor())).schedule == cubic(end=0.5)
     assert prune(chain(structure=element(), tuning=0.0)).schedule == one_shot(), "no training follows"
     assert prune(chain(structure=element(), score=obd())).schedule == one_shot(), "it cannot be asked in training"
-    assert prune(chain(structure=n_m(2, 4))) == Prune(0.5, magnitude(), n_m(2, 4), schedule=cubic())
+    assert prune(chain(structure=n_m(2, 4))) == Prune(0.5, magnitude(), n_m(2, 4), schedule=cubic(end=0.5))
 
 
 def test_labels_say_what_goes() -> None:
