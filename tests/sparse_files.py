@@ -93,7 +93,7 @@ def run(proto: Any, *inputs: Any) -> list[np.ndarray]:
     """The outputs of ``proto``, by plain operations of ONNX's own evaluator and by our twins."""
     names = [value.name for value in proto.graph.input]
     arrays = [np.asarray(x) for x in inputs]
-    evaluator = ReferenceEvaluator(proto, new_ops=OPS)
+    evaluator = ReferenceEvaluator(with_parts(proto), new_ops=OPS)
     return evaluator.run(None, dict(zip(names, arrays, strict=True)))
 
 

@@ -1,4 +1,4 @@
-"""Integer operations in one node compute what they compute one by one, on any threads."""
+"""Operations in one node compute what they compute one by one, on any threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -63,6 +63,59 @@ def test_as_one_by_one(fused, threads):
         expected = run(apart, x=x)
         for _ in range(3):
             assert np.array_equal(run(whole, x=x), expected)
+
+
+def float_layers():
+    """An inverted residual block and a convolution; a layer of a transformer: the nodes, their weights, an input."""
+
+    def sparse(name, *shape):
+        _, weights[f"{name}v"], weights[f"{name}k"] = tiles(RANDOM, shape, (4, 1))
+        weights[f"{name}b"] = RANDOM.standard_normal(shape[0]).astype(np.float32)
+
+    weights = {"d": RANDOM.standard_normal((40, 1, 3, 3)).astype(np.float32), "g": np.ones(24, np.float32)}
+    for name, *shape in (("e", 40, 12), ("p", 12, 40), ("c", 9, 12, 3, 3)):
+        sparse(name, *shape)
+    blocks = {"expand_block": [4, 1], "project_block": [4, 1], "activation": "Relu6"}
+    sizes = {"expand_rows": 40, "inputs": 12, "rows": 12, "residual": 1, "pads": [1, 1, 1, 1]}
+    images = [
+        node("SparseBlock", "x ev ek eb d - pv pk pb", "s", **sizes, **blocks),
+        node("Depthwise", "s w", "t", pads=[1, 1, 1, 1]),
+        node("SparseConv", "t cv ck cb", rows=9, inputs=12, block=[4, 1], kernel_shape=[3, 3], activation="Relu"),
+    ]
+    weights["w"] = RANDOM.standard_normal((12, 1, 3, 3)).astype(np.float32)
+    for name in "qkvo":
+        sparse(name, 24, 24)
+    linear = {"rows": 24, "inputs": 24, "block": [4, 1]}
+    tokens = [
+        node("LayerNorm", "x g", "n"),
+        *(node("SparseLinear", f"n {i}v {i}k {i}b", i, **linear) for i in "qkv"),
+        node("Attention", "q k v", "a", heads=3, size=8),
+        node("SparseLinear", "a ov ok ob n", **linear, activation="Gelu"),
+    ]
+    sizes = ((1, 12, 14, 14), (3, 12, 9, 20), (2, 12, 7, 7), (1, 12, 60, 56), (0, 12, 7, 7))
+    return (images, weights, sizes), (tokens, weights, ((1, 16, 24), (2, 33, 24), (1, 128, 24)))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("place", [0, 1])
+def test_floats_as_one_by_one(place, threads):
+    nodes, weights, sizes = float_layers()[place]
+    made = joined(nodes, {"y"})
+    assert [n.op_type for n in made] == ["Network"]
+    apart, whole = (opened(file(n, {"x": None}, weights), threads) for n in (nodes, made))
+    for size in sizes:
+        x = RANDOM.standard_normal(size).astype(np.float32)
+        expected = run(apart, x=x)
+        for _ in range(3):
+            assert np.array_equal(run(whole, x=x), expected)
+
+
+def test_a_network_gives_what_its_name_says():
+    nodes, weights, _ = float_layers()[0]
+    (made,) = joined(nodes, {"y"})
+    made.op_type = "QNetwork"
+    with pytest.raises(Exception, match="its last part, SparseConv, gives numbers of another type"):
+        opened(file(made, {"x": None}, weights, out="u"))
 
 
 def test_the_sum_within_a_convolution_is_that_of_its_own_operation():

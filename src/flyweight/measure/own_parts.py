@@ -6,11 +6,12 @@ from typing import Any
 
 from flyweight.kernels.library import DOMAIN
 
-NETWORK = "QNetwork"
+NETWORKS = ("QNetwork", "Network")
+"""Operations one after another as one node: one that gives bytes, and one that gives floats."""
 
 
 def with_parts(model: Any) -> Any:
-    """``model``, or a copy in which each network of integer operations is written out: part i of a node has its
+    """``model``, or a copy in which each network of operations is written out: part i of a node has its
     attributes as ``i.<name>``, and ``i.reads`` tells its inputs (``native/ort/network.cpp``)."""
     if not any(map(_network, model.graph.node)):
         return model
@@ -24,7 +25,7 @@ def with_parts(model: Any) -> Any:
 
 
 def _network(node: Any) -> bool:
-    return bool(node.domain == DOMAIN and node.op_type == NETWORK)
+    return bool(node.domain == DOMAIN and node.op_type in NETWORKS)
 
 
 def _parts(node: Any) -> list[Any]:

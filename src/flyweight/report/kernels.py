@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from flyweight.core.point import Point
 from flyweight.report.units import number, share
 
-SKIPPING = ("SparseConv", "SparseLinear", "SparseBlock", "QSparseConv", "QNetwork")
+SKIPPING = ("SparseConv", "SparseLinear", "SparseBlock", "QSparseConv", "QNetwork", "Network")
 """The operations that skip zeros, by the names in a file and in its profile."""
 
 _TELLING = 0.1

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flyweight.deploy.export.sparse.change import Change
+from flyweight.deploy.export.sparse.join import joined
 from flyweight.deploy.export.sparse.net import Net
 from flyweight.kernels.library import DOMAIN
 
@@ -14,8 +15,8 @@ VERSION = 1
 
 
 def apply(proto: Any, net: Net, changes: Sequence[Change]) -> None:
-    """Puts each of ``changes``, found in ``net``, in the place of its last node; constants that nobody reads any more
-    go. ``proto`` is that of ``net``, or a copy."""
+    """Puts each of ``changes``, found in ``net``, in the place of its last node, and those that follow one another
+    into one; constants that nobody reads any more go. ``proto`` is that of ``net``, or a copy."""
     if not changes:
         return
     graph = proto.graph
@@ -23,7 +24,7 @@ def apply(proto: Any, net: Net, changes: Sequence[Change]) -> None:
     made = {net.places[id(change.nodes[-1])]: change.made for change in changes}
     gone = {net.places[id(node)] for change in changes for node in change.nodes}
     written = [made.get(place, node) for place, node in enumerate(nodes) if place in made or place not in gone]
-    copies = [type(node).FromString(node.SerializeToString()) for node in written]
+    copies = joined([type(node).FromString(node.SerializeToString()) for node in written], net.outputs)
     del graph.node[:]
     graph.node.extend(copies)
     known = {tensor.name for tensor in graph.initializer}

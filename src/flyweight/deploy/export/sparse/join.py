@@ -1,5 +1,5 @@
-"""Integer operations of ours that follow one another as one node: a runtime then brings its threads together once for
-all of them, and what lies between two never leaves our hands."""
+"""Operations of ours that follow one another as one node: a runtime then brings its threads together once for all of
+them, and what lies between two never leaves our hands."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from flyweight.kernels.library import DOMAIN
-from flyweight.measure.own_parts import NETWORK
+from flyweight.measure.own_parts import NETWORKS
 
-PARTS = ("Pack4", "QSparseConv", "QDepthwise", "QMaxPool", "QAdd", "Unpack4")
-"""The operations that a network may be made of."""
+INTEGERS = ("Pack4", "QSparseConv", "QDepthwise", "QMaxPool", "QAdd", "Unpack4")
+FLOATS = ("SparseConv", "SparseLinear", "Depthwise", "SparseBlock", "Attention", "LayerNorm")
+"""The operations that a network may be made of, by what they give."""
 
 
 def joined(nodes: Sequence[Any], outputs: set[str]) -> list[Any]:
@@ -33,7 +34,7 @@ def joined(nodes: Sequence[Any], outputs: set[str]) -> list[Any]:
 
 
 def _part(node: Any) -> bool:
-    return bool(node.domain == DOMAIN and node.op_type in PARTS)
+    return bool(node.domain == DOMAIN and node.op_type in INTEGERS + FLOATS)
 
 
 def _network(run: Sequence[Any]) -> Any:
@@ -49,7 +50,7 @@ def _network(run: Sequence[Any]) -> Any:
         ]
         attributes |= {f"{place}.operation": node.op_type, f"{place}.reads": reads}
         attributes |= {f"{place}.{a.name}": helper.get_attribute_value(a) for a in node.attribute}
-    made = helper.make_node(NETWORK, list(inputs), [run[-1].output[0]], domain=DOMAIN)
+    made = helper.make_node(NETWORKS[run[-1].op_type in FLOATS], list(inputs), [run[-1].output[0]], domain=DOMAIN)
     made.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
     made.metadata_props.extend(run[-1].metadata_props)
     return made

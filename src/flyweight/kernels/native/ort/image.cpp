@@ -166,5 +166,8 @@ class SparseBlock {
 const OrtCustomOp *SparseConvOp() { return Operation<SparseConv>::Table(); }
 const OrtCustomOp *DepthwiseOp() { return Operation<Depthwise>::Table(); }
 const OrtCustomOp *SparseBlockOp() { return Operation<SparseBlock>::Table(); }
+const Kind &SparseConvKind() { return KindOf<SparseConv>(); }
+const Kind &DepthwiseKind() { return KindOf<Depthwise>(); }
+const Kind &SparseBlockKind() { return KindOf<SparseBlock>(); }
 
 }  // namespace flyweight::ort

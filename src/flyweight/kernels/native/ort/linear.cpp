@@ -59,5 +59,6 @@ class SparseLinear {
 }  // namespace
 
 const OrtCustomOp *SparseLinearOp() { return Operation<SparseLinear>::Table(); }
+const Kind &SparseLinearKind() { return KindOf<SparseLinear>(); }
 
 }  // namespace flyweight::ort

@@ -1,9 +1,9 @@
-// QNetwork: integer operations one after another as one node. Their threads come together once, not for each of them
-// anew, and what lies between two stays in room of the node's own.
+// QNetwork and Network: operations one after another as one node that gives bytes, or floats. Their threads come
+// together once, not for each of them anew, and what lies between two stays in room of the node's own.
 //
-// Part i has its attributes as `i.<name>`, its kind as `i.operation`, and in `i.reads` a number v for each of its inputs:
-// input v of the node where v >= 0, the result of part -2 - v where v <= -2, none where v is -1. The last part's result
-// is the node's.
+// Part i has its attributes as `i.<name>`, its kind as `i.operation`, and in `i.reads` a number v for each of its
+// inputs: input v of the node where v >= 0, the result of part -2 - v where v <= -2, none where v is -1. The last part's
+// result is the node's.
 #include <algorithm>
 #include <mutex>
 
@@ -18,8 +18,10 @@ constexpr int64_t kMostParts = 1 << 16;
 constexpr int64_t kMostInputs = int64_t{1} << 20;
 
 const Kind &KindNamed(const std::string &name) {
-  for (const Kind *kind : {&QSparseConvKind(), &QDepthwiseKind(), &QMaxPoolKind(), &QAddKind(), &Pack4Kind(),
-                           &Unpack4Kind()}) {
+  for (const Kind *kind :
+       {&QSparseConvKind(), &QDepthwiseKind(), &QMaxPoolKind(), &QAddKind(), &Pack4Kind(), &Unpack4Kind(),
+        &SparseConvKind(), &SparseLinearKind(), &DepthwiseKind(), &SparseBlockKind(), &AttentionKind(),
+        &LayerNormKind()}) {
     if (name == kind->name) return *kind;
   }
   throw Failure{"it is made of an operation '" + name + "', which no network is. Export the file again.",
@@ -97,7 +99,7 @@ class PartCall final : public Call {
 
  private:
   void *OutputData(const int64_t *shape, size_t rank) override {
-    if (!result_) return whole_.Output<uint8_t>(shape, rank);
+    if (!result_) return whole_.Output<void>(shape, rank);
     result_->type = part_.kind->out;
     result_->rank = rank;
     std::copy(shape, shape + rank, result_->shape);
@@ -119,17 +121,21 @@ class PartCall final : public Call {
   const fw_pool *pool_;
 };
 
-class QNetwork {
+template <Type kType>
+class Network {
  public:
-  static constexpr const char *kName = "QNetwork";
+  static constexpr const char *kName = kType == kUint8 ? "QNetwork" : "Network";
   static constexpr const char *kInputs[] = {"tensors"};
   static constexpr Type kInputTypes[] = {kNoType};
   static constexpr size_t kNeeded = 0;
-  static constexpr Type kOut = kUint8;
+  static constexpr Type kOut = kType;
 
-  explicit QNetwork(const Node &node) {
+  explicit Network(const Node &node) {
     const int64_t count = node.Integer("parts", 1, kMostParts);
     for (int64_t i = 0; i < count; ++i) parts_.push_back(Read(node, i));
+    if (parts_.back().kind->out != kType)
+      throw Failure{std::string("its last part, ") + parts_.back().kind->name + ", gives numbers of another type",
+                    kInvalidGraph};
     TakeTurns();
   }
 
@@ -196,6 +202,7 @@ class QNetwork {
 
 }  // namespace
 
-const OrtCustomOp *QNetworkOp() { return Operation<QNetwork>::Table(); }
+const OrtCustomOp *QNetworkOp() { return Operation<Network<kUint8>>::Table(); }
+const OrtCustomOp *NetworkOp() { return Operation<Network<kFloat>>::Table(); }
 
 }  // namespace flyweight::ort

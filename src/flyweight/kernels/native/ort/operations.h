@@ -17,10 +17,17 @@ const OrtCustomOp *Unpack4Op();
 const OrtCustomOp *QMaxPoolOp();
 const OrtCustomOp *QAddOp();
 const OrtCustomOp *QNetworkOp();
+const OrtCustomOp *NetworkOp();
 const OrtCustomOp *AttentionOp();
 const OrtCustomOp *LayerNormOp();
 
-// Those on integer images, which a QNetwork may be made of.
+// Those that a network may be made of.
+const Kind &SparseConvKind();
+const Kind &SparseLinearKind();
+const Kind &DepthwiseKind();
+const Kind &SparseBlockKind();
+const Kind &AttentionKind();
+const Kind &LayerNormKind();
 const Kind &QSparseConvKind();
 const Kind &QDepthwiseKind();
 const Kind &QMaxPoolKind();

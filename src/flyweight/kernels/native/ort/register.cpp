@@ -13,7 +13,7 @@ std::atomic<const OrtApi *> loaded{nullptr};
 const OrtCustomOpDomain *Fill(const OrtApi *api, OrtCustomOpDomain *domain) {
   for (const OrtCustomOp *op :
        {SparseConvOp(), SparseLinearOp(), DepthwiseOp(), SparseBlockOp(), QSparseConvOp(), QDepthwiseOp(), QMaxPoolOp(),
-        QAddOp(), QNetworkOp(), Pack4Op(), Unpack4Op(), AttentionOp(), LayerNormOp()}) {
+        QAddOp(), QNetworkOp(), NetworkOp(), Pack4Op(), Unpack4Op(), AttentionOp(), LayerNormOp()}) {
     Invoke<kCustomOpDomainAdd>(api, domain, op);
   }
   return domain;
@@ -48,7 +48,7 @@ extern "C" FW_EXPORT OrtStatus *RegisterCustomOps(OrtSessionOptions *options, co
         OrtCustomOpDomain *domain = nullptr;
         Invoke<kCreateCustomOpDomain>(api, kDomain, &domain);
         // The options, and each session made with them, go on pointing to the domain, and nothing tells when the last
-        // of them is gone: it is one pointer and thirteen more, and stays.
+        // of them is gone: it is one pointer and fourteen more, and stays.
         Fill(api, domain);
         Invoke<kAddCustomOpDomain>(api, options, domain);
       },

@@ -152,5 +152,7 @@ class LayerNorm {
 
 const OrtCustomOp *AttentionOp() { return Operation<Attention>::Table(); }
 const OrtCustomOp *LayerNormOp() { return Operation<LayerNorm>::Table(); }
+const Kind &AttentionKind() { return KindOf<Attention>(); }
+const Kind &LayerNormKind() { return KindOf<LayerNorm>(); }
 
 }  // namespace flyweight::ort
