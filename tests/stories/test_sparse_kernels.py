@@ -26,6 +26,7 @@ from flyweight.kernels.library import available
 from flyweight.report.claims import claims
 from flyweight.search import evaluate as evaluating
 from flyweight.search.chain import chain
+from flyweight.search.kernel_blocks import kernel_blocks
 from flyweight.search.pruned import pruned as strategy
 from flyweight.tasks.fashion_mini import fashion_mini
 from sparse_nets import Encoder, Mobile, Residual, image_task, pruned, token_task
@@ -90,6 +91,28 @@ def test_the_frontier_has_points_on_the_sparse_kernels(tmp_path: Path, monkeypat
         done = subprocess.run([sys.executable, "-c", opened, str(file)], capture_output=True, text=True)
         assert done.returncode == code
     assert "options.register_custom_ops_library(flyweight.kernels_library())" in done.stderr
+
+
+def test_in_integers_too_and_the_file_is_smaller_than_the_plain_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flyweight.search.conclude._THOROUGH", 0.1)
+    monkeypatch.setattr(evaluating, "_BRIEF", 0.05)
+    torch.manual_seed(0)
+    task = dataclasses.replace(little(fashion_mini(epochs=1)), train=None)
+    tried = [one for one in strategy((0.9,), chain(structure=kernel_blocks()))(task) if "int8" in one.label]
+    found = fw.optimize(task, tmp_path / "out", strategy=lambda task, terms: tried)
+    points = {p.label: p for p in found.points}
+    whole, sparse = points["unpruned, int8"], points["4×4 blocks −90 %, int8"]
+    assert not whole.needs
+    assert sparse.needs == (NEEDS,)
+    assert sparse.footprint.speedup > 1.2 * whole.footprint.speedup
+    path = tmp_path / "out" / str(sparse.path)
+    assert path.stat().st_size < path.with_suffix(".plain.onnx").stat().st_size < 0.3 * whole.footprint.size_bytes
+    assert any(note.startswith("dense, for linear layers of integers") for note in sparse.notes)
+    x = task.data.select[0][0][None].numpy()
+    ours, plain = (open_artifact(p)(x)[0] for p in (path, path.with_suffix(".plain.onnx")))
+    np.testing.assert_array_equal(ours, plain)
 
 
 def test_parity_finds_the_layer_that_differs(tmp_path: Path, tiny_task: Task) -> None:
