@@ -124,6 +124,10 @@ def checked(library, status):
 
 def create(library, kind, told):
     layer = ctypes.c_void_p(1)  # what is left in it after a refusal nobody should use
+    if kind == "qblock":  # the layers that it calls live on: they are few
+        parts = [None if part is None else create(library, of, part) for of, part in told["parts"]]
+        checked(library, library.fw_qblock_create(*parts, ctypes.byref(layer)))
+        return layer
     spec = None if told is None else ctypes.byref(SPECS[kind](told))
     status = getattr(library, f"fw_{kind}_create")(spec, ctypes.byref(layer))
     checked(library, status)
@@ -182,7 +186,7 @@ def run_tokens(library, kind, told, pool, x, at_end):
     return y.copy()
 
 
-BYTES = ("qconv", "qdepthwise", "qmaxpool", "qadd", "pack4", "unpack4")
+BYTES = ("qblock", "qconv", "qdepthwise", "qmaxpool", "qadd", "pack4", "unpack4")
 
 
 def run_bytes(library, kind, layer, told, pool, x, other, at_end):

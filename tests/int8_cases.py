@@ -151,3 +151,63 @@ def qmaxpools(draw):
     height, width = image_for(draw, window)
     image = random.integers(0, 256, (draw(st.integers(1, 3)), channels, height, width), dtype=np.uint8)
     return {"channels": channels, "window": window}, in_fours(image, random), largest(image, window)
+
+
+def added(a, b, spec):
+    """As ONNX Runtime's QLinearAdd, in float32 one operation after another."""
+    a_scale, b_scale, y_scale = (np.float32(scale) for scale in spec[:3])
+    a_zero, b_zero, y_zero, low, high = spec[3:]
+    a_scale, b_scale = a_scale / y_scale, b_scale / y_scale
+    shift = np.float32(y_zero) - (a_scale * np.float32(a_zero) + b_scale * np.float32(b_zero))
+    sums = (shift + a_scale * a.astype(np.float32)) + b_scale * b.astype(np.float32)
+    return np.rint(np.clip(sums, np.float32(low), np.float32(high))).astype(np.uint8)
+
+
+def a_point(random, rows, inputs):
+    """A 1x1 convolution with some of its tiles, and its weight."""
+    weight = random.integers(-128, 128, (rows, inputs, 1, 1), dtype=np.int8)
+    keep = random.random((-(-rows // 4), -(-inputs // 4), 1, 1)) < 0.6
+    weight *= keep.repeat(4, 0).repeat(4, 1)[:rows, :inputs].astype(np.int8)
+    told = {"window": [*[1] * 6, *[0] * 4], "weight": tiles(weight), **some_rounding(random, rows, inputs)}
+    return told, weight
+
+
+def some_rounding(random, rows, terms):
+    low, high = sorted(random.integers(0, 256, 2)) if random.random() < 0.4 else (0, 255)
+    return {
+        "bias": random.integers(-9999, 9999, rows).astype(np.int32),
+        "scale": (random.uniform(0.2, 2, rows) / (74 * np.sqrt(terms))).astype(np.float32),
+        "x_zero": int(random.integers(0, 256)),
+        "y_zero": int(random.choice([0, random.integers(0, 256)])),
+        "y_low": int(low),
+        "y_high": int(high),
+    }
+
+
+def a_block(random, window, channels, size, expands=True, sums=True, batch=1):
+    """``(told, x, other, wanted)``: expand (or not), depthwise and project, with another image added or not."""
+    inputs, wide, rows = channels
+    expand, first = a_point(random, wide, inputs) if expands else (None, None)
+    weight = random.integers(-128, 128, (wide, *window[:2]), dtype=np.int8)
+    depthwise = {"channels": wide, "window": window, "weight": weight, **some_rounding(random, wide, weight[0].size)}
+    project, last = a_point(random, rows, wide)
+    image = random.integers(0, 256, (batch, inputs if expands else wide, *size), dtype=np.uint8)
+    made = convolved(image, first, expand) if expands else image
+    wanted = convolved(each_convolved(made, weight, depthwise), last, project)
+    other = None
+    if sums:
+        image_of = random.integers(0, 256, wanted.shape, dtype=np.uint8)
+        spec = (0.03, 0.02, 0.04, *(int(zero) for zero in random.integers(0, 256, 3)), 0, 255)
+        project |= {"sum": spec, "sum_second": int(random.integers(0, 2))}
+        wanted = added(image_of, wanted, spec) if project["sum_second"] else added(wanted, image_of, spec)
+        other = in_fours(image_of, random)
+    parts = [("qconv", expand), ("qdepthwise", depthwise), ("qconv", project)]
+    return {"parts": parts, "rows": rows}, in_fours(image, random), other, wanted
+
+
+@st.composite
+def qblocks(draw):
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    window, channels = draw(some_windows()), (draw(SIZES), draw(SIZES), draw(SIZES))
+    ways = {"expands": draw(st.booleans()), "sums": draw(st.booleans()), "batch": draw(st.integers(1, 3))}
+    return a_block(random, window, channels, image_for(draw, window), **ways)

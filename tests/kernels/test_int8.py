@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 from abi_paths import Worker, available_paths
 from flyweight.kernels.library import available
 from int8_cases import (
+    a_block,
+    added,
     all_tiles,
     convolved,
     each_convolved,
     from_fours,
     in_fours,
     largest,
+    qblocks,
     qconvs,
     qdepthwises,
     qmaxpools,
@@ -97,16 +100,6 @@ def test_planes_beyond_the_nearest_cache(paths, window):
     agrees(paths, "qmaxpool", told, x, largest(image, window), channels=6)
 
 
-def added(a, b, spec):
-    """As ONNX Runtime's QLinearAdd, in float32 one operation after another."""
-    a_scale, b_scale, y_scale = (np.float32(scale) for scale in spec[:3])
-    a_zero, b_zero, y_zero, low, high = spec[3:]
-    a_scale, b_scale = a_scale / y_scale, b_scale / y_scale
-    shift = np.float32(y_zero) - (a_scale * np.float32(a_zero) + b_scale * np.float32(b_zero))
-    sums = (shift + a_scale * a.astype(np.float32)) + b_scale * b.astype(np.float32)
-    return np.rint(np.clip(sums, np.float32(low), np.float32(high))).astype(np.uint8)
-
-
 scales = st.integers(1, 200).map(lambda parts: parts / 1024)
 byte = st.integers(0, 255)
 
@@ -143,6 +136,43 @@ def test_a_residual_goes_with_a_sum(paths):
         assert "made without a sum, and got a residual" in worker("qconv", a_layer(), x, x, RUNS), path
         refused = worker("qconv", a_layer(sum=(0.1, 0.2, 0.0, *spec[3:])), x, x, RUNS)
         assert "over 0 are no finite numbers" in refused, path
+
+
+@quick
+@given(qblocks())
+def test_block(paths, case):
+    """Three layers as one."""
+    told, x, other, wanted = case
+    agrees(paths, "qblock", told, x, wanted, other, channels=told["rows"])
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_blocks_that_are_cut_for_threads(paths, stride):
+    told, x, other, wanted = a_block(
+        np.random.default_rng(stride), [3, 3, stride, stride, *[1] * 6], (9, 30, 8), (57, 60)
+    )
+    agrees(paths, "qblock", told, x, wanted, other, channels=8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({0: ("qdepthwise", None)}, "expand is a quantized depthwise layer. Give a quantized convolution."),
+        ({1: ("qdepthwise", "NULL")}, "depthwise is NULL. Give a quantized depthwise layer."),
+        ({2: ("qconv", "wide")}, "project has a window. Give a 1x1 convolution without one."),
+        ({0: ("qconv", "few")}, "expand has 4 rows and depthwise 30 channels. Give as many."),
+        ({2: ("qconv", "few")}, "project has 4 inputs and depthwise 30 channels. Give as many."),
+    ],
+)
+def test_layers_that_are_no_block(paths, changes, says):
+    told, x, _, _ = a_block(np.random.default_rng(0), [3, 3, *[1] * 8], (9, 30, 8), (5, 5), sums=False)
+    weight = np.ones((4, 4, 3, 3), np.int8)
+    wide = a_layer(weight=tiles(weight), window=[3, 3, *[1] * 8])
+    others = {None: told["parts"][1][1], "NULL": None, "wide": wide, "few": a_layer()}
+    for place, (kind, name) in changes.items():
+        told["parts"][place] = (kind, others[name])
+    for path, worker in paths.items():
+        assert says in worker("qblock", told, x, None, RUNS), path
 
 
 def a_layer(**changes):

@@ -128,6 +128,47 @@ def test_the_sum_within_a_convolution_is_that_of_its_own_operation():
     assert results[0].std() > 9
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("summed", [False, True])
+def test_an_inverted_residual_block(summed, threads):
+    """What runs as one layer gives what its three give, also where one of them is read besides."""
+    weights = {"d": RANDOM.integers(-127, 128, (24, 1, 3, 3), dtype=np.int8)}
+    for name, shape in (("e", (24, 6, 1, 1)), ("p", (6, 24, 1, 1))):
+        _, values, keep = tiles(RANDOM, shape, (4, 4))
+        weights |= {f"{name}v": (40 * values).clip(-127, 127).astype(np.int8), f"{name}k": keep}
+        weights[f"{name}s"] = RANDOM.uniform(0.002, 0.02, shape[0]).astype(np.float32)
+    told = {**SUM, **OF_CONV, "sum_second": 0} if summed else {}
+    nodes = [
+        node("Pack4", "x", "f"),
+        node("QSparseConv", "f ev ek - es", "a", rows=24, inputs=6, block=[4, 4], **ZEROS),
+        node("QDepthwise", "a d - es", "b", pads=[1, 1, 1, 1], **ZEROS),
+        node(
+            "QSparseConv",
+            "b pv pk - ps f" if summed else "b pv pk - ps",
+            "c",
+            rows=6,
+            inputs=24,
+            block=[4, 4],
+            **told,
+            **ZEROS,
+        ),
+        node("QDepthwise", "c d6 - ps", "g", **ZEROS),
+        node("QSparseConv", "g qv qk - ps", "h", rows=6, inputs=6, block=[4, 4], **ZEROS),
+        node("QMaxPool", "h", "i", channels=6, kernel_shape=[3, 3]),
+        node("Unpack4", "i", channels=6),
+    ]
+    _, values, keep = tiles(RANDOM, (6, 6, 1, 1), (4, 4))
+    weights |= {"qv": (40 * values).clip(-127, 127).astype(np.int8), "qk": keep, "d6": weights["d"][:6]}
+    shape = {"x": ["N", 6, "H", "W"]}
+    apart, whole = (opened(file(n, shape, weights, kind="u"), threads) for n in (nodes, joined(nodes, {"y"})))
+    for size in ((1, 6, 40, 44), (5, 6, 9, 13)):
+        x = images(*size)
+        expected = run(apart, x=x)
+        assert expected.std() > 1
+        for _ in range(2):
+            assert np.array_equal(run(whole, x=x), expected)
+
+
 def test_calls_at_the_same_time():
     nodes, weights = layers(True)
     session = opened(file(joined(nodes, {"y"}), {"x": None}, weights, kind="u"), 2)

@@ -159,6 +159,7 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "fw_qconv_create": (c_int, (POINTER(QConvSpec), POINTER(_LAYER))),
     "fw_qdepthwise_create": (c_int, (POINTER(QDepthwiseSpec), POINTER(_LAYER))),
     "fw_qmaxpool_create": (c_int, (POINTER(QMaxPoolSpec), POINTER(_LAYER))),
+    "fw_qblock_create": (c_int, (_LAYER, _LAYER, _LAYER, POINTER(_LAYER))),
     "fw_layer_free": (None, (_LAYER,)),
     "fw_output_size": (c_int, (_LAYER, c_int64, c_int64, POINTER(c_int64))),
     "fw_image_run": (c_int, (_LAYER, POINTER(Pool), *_SIZES, c_void_p, c_void_p, c_void_p)),

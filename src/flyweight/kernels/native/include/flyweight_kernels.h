@@ -157,6 +157,10 @@ FW_EXPORT int fw_block_create(const fw_block_spec *spec, fw_layer **out);
 FW_EXPORT int fw_qconv_create(const fw_qconv_spec *spec, fw_layer **out);
 FW_EXPORT int fw_qdepthwise_create(const fw_qdepthwise_spec *spec, fw_layer **out);
 FW_EXPORT int fw_qmaxpool_create(const fw_qmaxpool_spec *spec, fw_layer **out);
+/* Three integer layers as one: expand (a 1x1 convolution, or NULL) -> depthwise -> project (a 1x1 convolution, perhaps
+ * with a sum), to the last bit. They have to live as long as it does, and may be run besides. */
+FW_EXPORT int fw_qblock_create(const fw_layer *expand, const fw_layer *depthwise, const fw_layer *project,
+                               fw_layer **out);
 FW_EXPORT void fw_layer_free(fw_layer *layer);
 
 /* Rows, height and width of what a layer makes of an image of (height, width); an error where it would be empty. */

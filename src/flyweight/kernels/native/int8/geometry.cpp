@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/sparse_matrix.h"
+#include "int8/sources.h"
 
 namespace flyweight::int8 {
 namespace {
@@ -108,9 +109,26 @@ Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, co
 }
 
 int64_t PiecesOfRows(int threads, int64_t rows, int64_t width, int32_t vector) {
-  constexpr int64_t kFewestRows = 3, kFewestVectors = 3;
+  constexpr int64_t kFewestRows = 3, kFewestVectors = 1;
   const bool enough = rows >= kFewestRows * threads && rows * width >= kFewestVectors * vector * threads;
   return enough ? threads : 1;
+}
+
+void AddRuns(std::vector<Run> &runs, int64_t begin, int64_t end, int32_t most, int64_t bytes, bool partly) {
+  // The inputs of one run should lie in the nearest cache for as long as all rows read them.
+  constexpr int64_t kNear = 24 << 10;
+  // Vectors are shared out evenly: 13 in tiles of at most 6 are 5 + 4 + 4.
+  const int64_t all = end - begin, tiles = CeilDivide(all, most);
+  for (int64_t tile = 0, first = begin; tile < tiles;) {
+    const int64_t vectors = all / tiles + (tile < all % tiles);
+    const int64_t alike = vectors * tiles > all ? all % tiles : tiles - partly;
+    const int64_t together =
+        std::max<int64_t>(1, std::min(std::max<int64_t>(1, kNear / (bytes * vectors)), alike - tile));
+    runs.push_back({static_cast<int32_t>(first), static_cast<int32_t>(vectors), static_cast<int32_t>(together),
+                    partly && tile == tiles - 1});
+    first += together * vectors;
+    tile += together;
+  }
 }
 
 void Geometry::Lay(void (*lay)(const Layout &), const uint8_t *x, uint8_t *y, uint8_t fill) const {

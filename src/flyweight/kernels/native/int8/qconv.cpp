@@ -10,15 +10,10 @@
 #include "int8/geometry.h"
 #include "int8/packed.h"
 #include "int8/requantize.h"
+#include "int8/sources.h"
 
 namespace flyweight::int8 {
 namespace {
-
-// Tiles of equally many vectors, one beside another.
-struct Run {
-  int32_t first, vectors, tiles;
-  bool last;  // the one tile behind whose end nothing may be read
-};
 
 // Some neighbouring rows of the result.
 struct Piece {
@@ -34,14 +29,12 @@ struct Plan {
   int64_t rows, columns;  // of the result
 };
 
-// The inputs of one run should lie in the nearest cache for as long as all rows read them.
-constexpr int64_t kNear = 24 << 10;
-
-class QConv final : public fw_layer {
+class QConv final : public fw_layer, public ConvSource {
  public:
   explicit QConv(const fw_qconv_spec &spec);
 
   const char *kind() const override { return "quantized convolution"; }
+  ConvView View() const override;
   void OutputSize(int64_t height, int64_t width, int64_t out[3]) const override {
     out[0] = rows_;
     const ImageSize size = WindowResult(window_, height, width);
@@ -56,7 +49,7 @@ class QConv final : public fw_layer {
   int64_t Pieces(const fw_pool *pool, int64_t height, int64_t width) const;
   Plan MakePlan(int64_t height, int64_t width, int64_t pieces) const;
   void MakeRuns(Piece &piece, int64_t begin, int64_t end) const;
-  // Some groups of rows of a weight, at the places of a run.
+  ConvTile Weights() const;
   ConvTile Tile(const Plan &plan, const Piece &piece, const Run &run, const uint8_t *planes) const;
   void RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, const uint8_t *residual, uint8_t *y) const;
 
@@ -64,7 +57,7 @@ class QConv final : public fw_layer {
   fw_window window_;
   Clamp clamp_{};
   uint8_t x_zero_;
-  int64_t rows_, groups_, input_groups_;
+  int64_t rows_, inputs_, groups_, input_groups_;
   Packing packing_;                // of an image of few channels
   std::vector<uint32_t> starts_;   // (groups + 1)
   std::vector<int32_t> columns_;   // (blocks): tap * input groups + input group
@@ -93,6 +86,7 @@ QConv::QConv(const fw_qconv_spec &spec)
   TilePattern pattern = CheckMatrix(weight, "weight");
   rows_ = pattern.rows;
   groups_ = pattern.tile_rows;
+  inputs_ = pattern.inputs;
   input_groups_ = (pattern.inputs + 3) / 4;
   if (groups_ > std::numeric_limits<int32_t>::max() / 4 ||
       pattern.columns.size() > static_cast<size_t>(std::numeric_limits<int32_t>::max()))
@@ -201,22 +195,10 @@ Plan QConv::MakePlan(int64_t height, int64_t width, int64_t pieces) const {
 // Of vectors [begin, end) of a piece.
 void QConv::MakeRuns(Piece &piece, int64_t begin, int64_t end) const {
   const Geometry &geometry = piece.geometry;
-  // Vectors are shared out evenly: 13 in tiles of at most 6 are 5 + 4 + 4.
-  const int64_t all = end - begin, tiles = (all + table_.most - 1) / table_.most;
   const bool partly = geometry.direct && geometry.positions % table_.lanes != 0 && end == geometry.vectors;
   const int64_t planes =
       packing_.gains() ? packing_.planes() : static_cast<int64_t>(geometry.phases.size() + geometry.direct);
-  const int64_t bytes = 4 * table_.lanes * input_groups_ * planes;
-  for (int64_t tile = 0, first = begin; tile < tiles;) {
-    const int64_t vectors = all / tiles + (tile < all % tiles);
-    const int64_t alike = vectors * tiles > all ? all % tiles : tiles - partly;
-    const int64_t most = std::max<int64_t>(1, kNear / (bytes * vectors));
-    const int64_t together = std::max<int64_t>(1, std::min(most, alike - tile));
-    piece.runs.push_back({static_cast<int32_t>(first), static_cast<int32_t>(vectors), static_cast<int32_t>(together),
-                          partly && tile == tiles - 1});
-    first += together * vectors;
-    tile += together;
-  }
+  AddRuns(piece.runs, begin, end, table_.most, 4 * table_.lanes * input_groups_ * planes, partly);
 }
 
 void QConv::RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const uint8_t *x,
@@ -299,24 +281,35 @@ void QConv::RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, cons
   });
 }
 
-ConvTile QConv::Tile(const Plan &plan, const Piece &piece, const Run &run, const uint8_t *planes) const {
-  const Geometry &geometry = piece.geometry;
+ConvTile QConv::Weights() const {
   ConvTile call{};
-  call.x = planes + 4 * int64_t{run.first} * table_.lanes;
   call.bias = bias_.get();
   call.scale = scale_.get();
   call.start = starts_.data();
-  call.offset = piece.offsets.data();
   call.values = values_.get();
-  call.lanes = geometry.lanes.data() + run.first;
-  call.y_plane = plan.rows * plan.columns;
-  call.tiles = run.tiles;
   call.end_group = static_cast<int32_t>(groups_);
-  call.last = run.last ? static_cast<int32_t>(geometry.positions % table_.lanes) : 0;
   call.clamp = clamp_;
   call.second = second_;
   call.addition = addition_;
   return call;
+}
+
+ConvTile QConv::Tile(const Plan &plan, const Piece &piece, const Run &run, const uint8_t *planes) const {
+  ConvTile call = Weights();
+  call.x = planes + 4 * int64_t{run.first} * table_.lanes;
+  call.offset = piece.offsets.data();
+  call.lanes = piece.geometry.lanes.data() + run.first;
+  call.y_plane = plan.rows * plan.columns;
+  call.tiles = run.tiles;
+  call.last = run.last ? static_cast<int32_t>(piece.geometry.positions % table_.lanes) : 0;
+  return call;
+}
+
+ConvView QConv::View() const {
+  const fw_window &w = window_;
+  const bool point = w.kernel_h == 1 && w.kernel_w == 1 && w.stride_h == 1 && w.stride_w == 1 && w.pad_top == 0 &&
+                     w.pad_left == 0 && w.pad_bottom == 0 && w.pad_right == 0 && !packing_.gains();
+  return {point, rows_, inputs_, groups_, input_groups_, columns_, Weights(), sums_, x_zero_};
 }
 
 }  // namespace

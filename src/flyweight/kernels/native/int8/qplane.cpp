@@ -8,6 +8,7 @@
 #include "core/sparse_matrix.h"
 #include "int8/geometry.h"
 #include "int8/requantize.h"
+#include "int8/sources.h"
 
 namespace flyweight::int8 {
 namespace {
@@ -120,14 +121,19 @@ class QPlane : public fw_layer {
   mutable Plans<Plan> plans_;
 };
 
-class QDepthwise final : public QPlane {
+class QDepthwise final : public QPlane, public PlaneSource {
  public:
   explicit QDepthwise(const fw_qdepthwise_spec &spec);
   const char *kind() const override { return "quantized depthwise layer"; }
 
- private:
+  int64_t Channels() const override { return channels_; }
+  const fw_window &Window() const override { return window_; }
+  bool ByTwo() const override { return by_two_; }
+  uint8_t Fill() const override { return fill_; }
   std::vector<int32_t> Offsets(const std::vector<int32_t> &taps) const override;
   void Run(PlaneTile &call, int64_t group) const override;
+
+ private:
 
   Clamp clamp_{};
   bool three_;  // 3x3, whose rows of taps are one load

@@ -1,5 +1,6 @@
 // QSparseConv, QDepthwise, QMaxPool and QAdd: integer images in c4.
 #include <algorithm>
+#include <array>
 
 #include "ort/operations.h"
 #include "ort/weights.h"
@@ -85,6 +86,9 @@ class QSparseConv {
 
   void Run(Call &call) const { RunIntegers(call, layer_, channels_, residual_); }
 
+  const fw_layer *layer() const { return layer_.get(); }
+  int64_t channels() const { return channels_; }
+
   static void Infer(const Shapes &shapes) {
     InferIntegers(shapes, shapes.Integer("rows"), shapes.Integers("kernel_shape"));
   }
@@ -117,6 +121,9 @@ class QDepthwise {
   }
 
   void Run(Call &call) const { RunIntegers(call, layer_, channels_); }
+
+  const fw_layer *layer() const { return layer_.get(); }
+  int64_t channels() const { return channels_; }
 
   static void Infer(const Shapes &shapes) {
     const Shape weight = shapes.Input(1);
@@ -190,7 +197,34 @@ class QAdd {
   fw_qadd_spec spec_;
 };
 
+// Layers as one, which they outlive.
+class QBlock final : public Work {
+ public:
+  QBlock(int64_t channels, bool sums) : channels_(channels), residual_(sums ? 1 : 0) {}
+  void Run(Call &call) const override { RunIntegers(call, made, channels_, residual_); }
+  Layer made;
+
+ private:
+  int64_t channels_;
+  size_t residual_;
+};
+
+constexpr const char *kBlockInputs[] = {"x", "residual"};
+constexpr Type kBlockTypes[] = {kUint8, kUint8};
+
 }  // namespace
+
+const Kind &QBlockKind() {
+  static const Kind kind{"block", kBlockInputs, kBlockTypes, 2, 1, kUint8, nullptr};
+  return kind;
+}
+
+std::unique_ptr<Work> BlockOf(const std::array<const Work *, 3> &parts, bool sums) {
+  auto block = std::make_unique<QBlock>((parts[0] ? parts[0] : parts[1])->channels(), sums);
+  const fw_layer *expand = parts[0] ? parts[0]->layer() : nullptr;
+  if (fw_qblock_create(expand, parts[1]->layer(), parts[2]->layer(), block->made.out()) != 0) return nullptr;
+  return block;
+}
 
 const OrtCustomOp *QSparseConvOp() { return Operation<QSparseConv>::Table(); }
 const OrtCustomOp *QDepthwiseOp() { return Operation<QDepthwise>::Table(); }

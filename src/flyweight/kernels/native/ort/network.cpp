@@ -38,8 +38,52 @@ struct Part {
   const Kind *kind;
   std::vector<int64_t> inputs;
   size_t slot;  // where the result lies; the last one's lies nowhere
+  std::string name;                            // "QSparseConv 3"
+  std::vector<std::unique_ptr<Work>> made_of;  // of a block: what it calls, and so outlives it
   std::unique_ptr<Work> work;
 };
+
+int64_t InputOf(const Part &part, size_t index) { return index < part.inputs.size() ? part.inputs[index] : -1; }
+
+// Whether the part at `place` alone reads the result of the one before, as its first input.
+bool Follows(const std::vector<Part> &parts, size_t place) {
+  const int64_t before = -2 - static_cast<int64_t>(place - 1);
+  int64_t readers = 0;
+  for (const Part &part : parts) readers += std::count(part.inputs.begin(), part.inputs.end(), before);
+  return readers == 1 && InputOf(parts[place], 0) == before;
+}
+
+// Puts one part in the place of those that are an inverted residual block, which then keeps to itself what lies between.
+std::vector<Part> WithBlocks(std::vector<Part> parts) {
+  const auto is = [&](size_t place, const Kind &kind) { return place < parts.size() && parts[place].kind == &kind; };
+  std::vector<Part> made;
+  std::vector<int64_t> moved;  // where a part's result has gone
+  for (size_t i = 0; i < parts.size();) {
+    const bool expands = is(i, QSparseConvKind()) && is(i + 1, QDepthwiseKind()) && Follows(parts, i + 1);
+    const size_t depthwise = i + expands;
+    Part part;
+    size_t count = 1;
+    if (is(depthwise, QDepthwiseKind()) && is(depthwise + 1, QSparseConvKind()) && Follows(parts, depthwise + 1)) {
+      const Part &last = parts[depthwise + 1];
+      const int64_t residual = InputOf(last, 5);
+      std::array<const Work *, 3> works{expands ? parts[i].work.get() : nullptr, parts[depthwise].work.get(),
+                                        last.work.get()};
+      if (std::unique_ptr<Work> work = BlockOf(works, residual != -1)) {
+        count = 2 + expands;
+        part = {&QBlockKind(), {parts[i].inputs[0]}, 0, parts[i].name + " to " + last.name, {}, std::move(work)};
+        if (residual != -1) part.inputs.push_back(residual);
+        for (size_t k = 0; k < count; ++k) part.made_of.push_back(std::move(parts[i + k].work));
+      }
+    }
+    if (count == 1) part = std::move(parts[i]);
+    for (int64_t &from : part.inputs)
+      if (from <= -2) from = -2 - moved[static_cast<size_t>(-2 - from)];
+    moved.insert(moved.end(), count, static_cast<int64_t>(made.size()));
+    made.push_back(std::move(part));
+    i += count;
+  }
+  return made;
+}
 
 // What one run needs: the results, and memory that those take turns in which nobody reads at the same time.
 struct Room {
@@ -136,6 +180,7 @@ class Network {
     if (parts_.back().kind->out != kType)
       throw Failure{std::string("its last part, ") + parts_.back().kind->name + ", gives numbers of another type",
                     kInvalidGraph};
+    parts_ = WithBlocks(std::move(parts_));
     TakeTurns();
   }
 
@@ -149,7 +194,7 @@ class Network {
         try {
           part.work->Run(inner);
         } catch (const Failure &failure) {
-          throw Failure{Named(&part - parts_.data()) + ": " + failure.text, failure.code};
+          throw Failure{part.name + ": " + failure.text, failure.code};
         }
       }
     });
@@ -159,20 +204,17 @@ class Network {
   static void Infer(const Shapes &) {}
 
  private:
-  std::string Named(int64_t place) const {
-    return std::string(parts_[static_cast<size_t>(place)].kind->name) + " " + std::to_string(place);
-  }
-
   static Part Read(const Node &node, int64_t place) {
     const std::string start = std::to_string(place) + ".";
     const Kind &kind = KindNamed(node.TextOrEmpty((start + "operation").c_str()));
     const std::string name = start + "reads";
     std::vector<int64_t> inputs =
         node.AllIntegers(name.c_str(), kind.needed, kind.input_count, -1 - place, kMostInputs);
+    const std::string title = std::string(kind.name) + " " + std::to_string(place);
     try {
-      return {&kind, inputs, 0, kind.make(node.Part(place, kind.name, kind.inputs, inputs))};
+      return {&kind, inputs, 0, title, {}, kind.make(node.Part(place, kind.name, kind.inputs, inputs))};
     } catch (const Failure &failure) {
-      throw Failure{std::string(kind.name) + " " + std::to_string(place) + ": " + failure.text, failure.code};
+      throw Failure{title + ": " + failure.text, failure.code};
     }
   }
 

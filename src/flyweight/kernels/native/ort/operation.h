@@ -10,6 +10,8 @@
 
 #include <climits>
 #include <iterator>
+#include <memory>
+#include <type_traits>
 
 #include "ort/call.h"
 #include "ort/shapes.h"
@@ -38,6 +40,20 @@ class Work {
  public:
   virtual ~Work() = default;
   virtual void Run(Call &call) const = 0;
+  // The layer of the library that it runs, on images of so many channels; NULL where there is none to tell of.
+  virtual const fw_layer *layer() const { return nullptr; }
+  virtual int64_t channels() const { return 0; }
+};
+
+template <class Class, class = void>
+struct OfLayer {
+  static const fw_layer *Get(const Class &) { return nullptr; }
+  static int64_t Channels(const Class &) { return 0; }
+};
+template <class Class>
+struct OfLayer<Class, std::void_t<decltype(std::declval<Class>().layer())>> {
+  static const fw_layer *Get(const Class &work) { return work.layer(); }
+  static int64_t Channels(const Class &work) { return work.channels(); }
 };
 
 // An operation as a part of another: see network.cpp.
@@ -55,6 +71,8 @@ const Kind &KindOf() {
   struct Made final : Work {
     explicit Made(const Node &part) : work(part) {}
     void Run(Call &call) const override { work.Run(call); }
+    const fw_layer *layer() const override { return OfLayer<Class>::Get(work); }
+    int64_t channels() const override { return OfLayer<Class>::Channels(work); }
     Class work;
   };
   static const Kind kind{Class::kName,

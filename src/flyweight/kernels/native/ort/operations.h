@@ -2,6 +2,8 @@
 #ifndef FLYWEIGHT_ORT_OPERATIONS_H
 #define FLYWEIGHT_ORT_OPERATIONS_H
 
+#include <array>
+
 #include "ort/operation.h"
 
 namespace flyweight::ort {
@@ -34,6 +36,11 @@ const Kind &QMaxPoolKind();
 const Kind &QAddKind();
 const Kind &Pack4Kind();
 const Kind &Unpack4Kind();
+
+// Expand (or none), depthwise and project as one part, which has the images x and, where it sums, the residual as inputs.
+const Kind &QBlockKind();
+// Nothing where the layers cannot be one; they have to outlive it.
+std::unique_ptr<Work> BlockOf(const std::array<const Work *, 3> &parts, bool sums);
 
 }  // namespace flyweight::ort
 
