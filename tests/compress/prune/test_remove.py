@@ -21,6 +21,8 @@ from flyweight.compress.sparsify.l0_gates import L0Gates
 from flyweight.compress.sparsify.settle import Settle
 from flyweight.core.errors import UnknownNameError, UnsupportedError
 from flyweight.core.key import model_key
+from flyweight.core.recipe import run
+from flyweight.core.step import Step
 from flyweight.core.task import Task
 from flyweight.learn.train import Train
 from flyweight.models.resnet import resnet
@@ -74,6 +76,23 @@ def test_heads_neurons_and_layers_leave() -> None:
     check_step(Remove(), _with(vit(0.125, 2, 4, 4, 1, 8, patch=4)), after=both, promises="macs")
     both = (Prune(0.4, structure=layer()), CHANNELS)
     check_step(Remove(), _with(resnet(14, 0.25, 4, 1)), after=both, promises="macs")
+
+
+HEADS = Prune(0.5, structure=head())
+
+
+@pytest.mark.parametrize(
+    "before",
+    [(HEADS, Quantize(aware=Aware()), Train(epochs=1)), (Quantize(), HEADS)],
+    ids=["pruned first", "quantized first"],
+)
+def test_heads_leave_before_and_after_quantization(before: tuple[Step, ...]) -> None:
+    task = _with(vit(0.125, 2, 4, 4, 1, 8, patch=4))
+    check_step(Remove(), task, after=before)
+    smaller = run((*before, Remove()), task.model, task)
+    rows = [len(m.layer.weight) for n, m in smaller.named_modules() if n.endswith("qkv")]
+    whole = [len(m.weight) for n, m in task.model.named_modules() if n.endswith("qkv")]
+    assert rows == [n // 2 for n in whole] and len(rows) == 2
 
 
 def test_layers_leave_with_their_gates() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 import coupled_nets
 import tiny
@@ -157,6 +157,21 @@ def test_scales_follow_units_of_quantized_layers(steps: str) -> None:
     smaller = remove_(copy.deepcopy(model), coupling, dead, task.example)
     assert sum(p.numel() for p in smaller.parameters()) < sum(p.numel() for p in model.parameters())
     _same(wanted, coupled_nets.outputs(smaller, images), 1e-5)
+
+
+@pytest.mark.parametrize("name", ["Windows", "Shuffle", "NeXt", "Shaped"])
+def test_a_traced_graph_loses_what_its_model_does(name: str) -> None:
+    model, example, plain = _net(name)
+    graph = fx.symbolic_trace(copy.deepcopy(model))  # where ``self.heads`` stood, it holds a number
+    coupling = couple(graph, example)
+    assert [(g.kind, g.units) for g in coupling.groups] == [(g.kind, g.units) for g in plain.groups]
+    dropped = coupled_nets.silence(graph, coupling, 0.5, 3)
+    wanted = coupled_nets.outputs(graph, example)
+    smaller = remove_(graph, coupling, dropped, example)
+    _same(wanted, coupled_nets.outputs(smaller, example))
+    coupled_nets.silence(model, plain, 0.5, 3)
+    twin = remove_(model, plain, dropped, example)
+    assert {n: t.shape for n, t in smaller.named_parameters()} == {n: t.shape for n, t in twin.named_parameters()}
 
 
 class Literal(nn.Module):

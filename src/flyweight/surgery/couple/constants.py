@@ -15,6 +15,11 @@ from flyweight.surgery.couple.value import Value, core, first, varying
 from flyweight.surgery.coupling import Group
 
 _MOST_TRIES = 64
+_SHAPING = (
+    *("view", "reshape", "unflatten", "expand", "repeat", "tile", "split", "split_with_sizes", "tensor_split"),
+    *("chunk", "group_norm"),
+)
+"""Operations of a traced graph whose numbers may be sizes."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,41 @@ class Setting:
     module: str
     name: str
     value: int
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """What it is that is set."""
+        return self.module, self.name
+
+    def set_(self, model: nn.Module) -> None:
+        """Sets it in ``model``."""
+        setattr(model.get_submodule(self.module), self.name, self.value)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A number that a traced graph holds in the node of this name, and what it is to be."""
+
+    module: str
+    node: str
+    old: int
+    value: int
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """What it is that is set."""
+        return self.node, str(self.old)
+
+    def set_(self, model: nn.Module) -> None:
+        """Sets it in ``model``, the graph."""
+        graph: Any = model
+        node = next(node for node in graph.graph.nodes if node.name == self.node)
+        node.args = fx.node.map_aggregate(node.args, lambda a: self.value if _is(a, self.old) else a)
+        node.kwargs = fx.node.map_aggregate(node.kwargs, lambda a: self.value if _is(a, self.old) else a)
+        graph.recompile()
+
+
+Choice = tuple[Setting | Written, ...]
 
 
 def constants(followed: Followed, groups: tuple[Group, ...], dropped: Dropped) -> list[Constant]:
@@ -101,18 +141,16 @@ def _sizes(followed: Followed, labels: Tensor, gone: set[int]) -> Iterator[tuple
         yield len(vector), sum(root not in gone for root in vector)
 
 
-def settings(model: nn.Module, wanted: list[Constant]) -> Iterator[tuple[Setting, ...]]:
+def settings(model: nn.Module, wanted: list[Constant]) -> Iterator[Choice]:
     """What attributes to try to set, likeliest first: those of the module whose code holds the constant, then all
-    those of the modules around it, then any choice of the former."""
-    near: dict[Setting, None] = {}
-    far: dict[Setting, None] = {}
+    those of the modules around it, then any choice of the former. Of a traced graph, which holds the numbers that
+    attributes had, those."""
+    near: dict[Setting | Written, None] = {}
+    far: dict[Setting | Written, None] = {}
+    held = _written if isinstance(model, fx.GraphModule) else _attributes
     for constant in wanted:
         for depth, path in enumerate(constant.modules):
-            mine = [
-                Setting(path, name, constant.new)
-                for name, value in vars(model.get_submodule(path)).items()
-                if type(value) is int and value == constant.old and ("head" in name or not constant.implied)
-            ]
+            mine = held(model, path, constant)
             far.update(dict.fromkeys(mine))
             if depth == 0 or not any(s.module in constant.modules[:depth] for s in near):
                 near.update(dict.fromkeys(mine))
@@ -121,9 +159,39 @@ def settings(model: nn.Module, wanted: list[Constant]) -> Iterator[tuple[Setting
         yield tuple(_single([s for place, s in enumerate(near) if number >> place & 1]))
 
 
-def _single(choice: Any) -> list[Setting]:
+def _attributes(model: nn.Module, path: str, constant: Constant) -> list[Setting]:
+    return [
+        Setting(path, name, constant.new)
+        for name, value in vars(model.get_submodule(path)).items()
+        if type(value) is int and value == constant.old and ("head" in name or not constant.implied)
+    ]
+
+
+def _written(model: Any, path: str, constant: Constant) -> list[Written]:
+    if constant.implied:  # a −1 works it out here too
+        return []
+    found = []
+    for node in model.graph.nodes:
+        shaping = node.op in ("call_method", "call_function") and _name(node) in _SHAPING
+        if shaping and next(reversed(node.meta.get("nn_module_stack", {"": None})), "") == path:
+            numbers: list[Any] = []
+            fx.node.map_aggregate((node.args, node.kwargs), numbers.append)
+            if any(_is(number, constant.old) for number in numbers):
+                found.append(Written(path, node.name, constant.old, constant.new))
+    return found
+
+
+def _name(node: fx.Node) -> str:
+    return str(node.target if isinstance(node.target, str) else getattr(node.target, "__name__", ""))
+
+
+def _is(thing: Any, number: int) -> bool:
+    return type(thing) is int and thing == number
+
+
+def _single(choice: Any) -> list[Setting | Written]:
     """One value an attribute: the first that was asked for."""
-    taken: dict[tuple[str, str], Setting] = {}
+    taken: dict[tuple[str, str], Setting | Written] = {}
     for setting in choice:
-        taken.setdefault((setting.module, setting.name), setting)
+        taken.setdefault(setting.place, setting)
     return list(taken.values())

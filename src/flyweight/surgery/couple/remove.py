@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, fx, nn
@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from flyweight.core.errors import ShapeError, UnsupportedError, unknown_name
 from flyweight.surgery.couple.attention import free_heads_
-from flyweight.surgery.couple.constants import Constant, Setting, constants, settings
+from flyweight.surgery.couple.constants import Choice, Constant, constants, settings
 from flyweight.surgery.couple.follow import Followed, follow
 from flyweight.surgery.couple.narrow import Dropped, narrow_
 from flyweight.surgery.coupling import Coupling, Group
@@ -72,7 +72,7 @@ def fitting(
     example: tuple[Tensor, ...],
     wanted: list[Tensor],
     followed: Followed | None = None,
-) -> tuple[Setting, ...] | None:
+) -> Choice | None:
     """The attributes to set so that the smaller model computes the same; None where none do."""
     for choice in _choices(model, groups, dropped, example, followed):
         smaller = cut_(copy.deepcopy(model), groups, dropped, choice)
@@ -87,25 +87,24 @@ def _choices(
     dropped: Dropped,
     example: tuple[Tensor, ...],
     followed: Followed | None,
-) -> Iterator[tuple[Setting, ...]]:
+) -> Iterator[Choice]:
     heads = any(group.kind == "head" for group in groups)
     if not heads:
         yield ()
     changed = constants(followed or follow(model, example), groups, dropped)
-    if not isinstance(model, fx.GraphModule):  # its code holds numbers, not the attributes of modules
-        yield from settings(model, changed)
+    yield from settings(model, changed)
     if heads:
         yield ()
 
 
 def cut_(
-    model: nn.Module, groups: tuple[Group, ...], dropped: Dropped, choice: Sequence[Setting], idle_masks: bool = False
+    model: nn.Module, groups: tuple[Group, ...], dropped: Dropped, choice: Choice, idle_masks: bool = False
 ) -> nn.Module:
     """Takes the units out and sets the attributes of ``choice``, unchecked."""
     free_heads_(model, groups, dropped)
     narrow_(model, groups, dropped, idle_masks)
     for setting in choice:
-        setattr(model.get_submodule(setting.module), setting.name, setting.value)
+        setting.set_(model)
     return model
 
 
