@@ -40,7 +40,9 @@ def test_those_of_many_zeros_are_named(bias: bool, tmp_path: Path) -> None:
     assert notes(tmp_path, bias=bias) == ["dense, for linear layers of integers have no sparse kernel: wide"]
 
 
-def test_nothing_is_said_where_nothing_is_missed(tmp_path: Path) -> None:
+def test_nothing_is_said_where_nothing_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert notes(tmp_path, ratio=0.1) == []
     assert notes(tmp_path, int8=False) == []
     assert notes(tmp_path, kernels="none") == []
+    monkeypatch.setattr("flyweight.deploy.export.sparse.sparse.why_not", lambda: "a reason")
+    assert notes(tmp_path, kernels="auto") == [], "nothing runs on the kernels here"

@@ -59,7 +59,8 @@ def sparse(proto: Any, example: Sequence[Tensor], kernels: str) -> Told:
     dense = dense_linears(net, FEWEST)
     integers = operations(net)
     told = _integers(proto, net, integers, example, kernels) if integers else _floats(proto, net, example, kernels)
-    told.notes += dense
+    if kernels == "all" or why_not() is None:  # or all is dense, for another reason
+        told.notes += dense
     return told
 
 
