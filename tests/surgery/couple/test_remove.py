@@ -174,6 +174,48 @@ def test_a_traced_graph_loses_what_its_model_does(name: str) -> None:
     assert {n: t.shape for n, t in smaller.named_parameters()} == {n: t.shape for n, t in twin.named_parameters()}
 
 
+class Transposed(nn.Module):
+    """A layer as GPT-2 has it: its weight is (inputs, outputs), and its width an attribute."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.width = outputs
+        self.weight, self.bias = nn.Parameter(torch.randn(inputs, outputs)), nn.Parameter(torch.randn(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addmm(self.bias, x.reshape(-1, x.shape[-1]), self.weight).view(*x.shape[:-1], self.width)
+
+
+class Causal(nn.Module):
+    """Heads that nothing counts but the width of a third, which is that of the output too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.third = 16
+        self.qkv, self.out, self.norm = Transposed(16, 48), Transposed(16, 16), nn.LayerNorm(16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = self.qkv(self.norm(x)).split(self.third, -1)
+        q, k, v = (t.view(*t.shape[:-1], -1, 4).transpose(1, 2) for t in parts)
+        y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
+        return x + self.out(y.reshape(*x.shape[:-1], -1))
+
+
+def test_numbers_are_set_alike_in_all_layers_of_a_kind() -> None:
+    torch.manual_seed(0)
+    model = coupled_nets.lively(nn.Sequential(nn.Linear(5, 16), *(Causal() for _ in range(3)), nn.Linear(16, 2)))
+    model, example = model.double(), (torch.randn(2, 6, 5).double(),)
+    coupling = couple(model, example)
+    assert [(g.kind, g.units) for g in coupling.groups] == [("head", 4)] * 3
+    dropped = coupled_nets.silence(model, coupling, 0.5, 3)
+    wanted = coupled_nets.outputs(model, example)
+    smaller = remove_(model, coupling, dropped, example)
+    _same(wanted, coupled_nets.outputs(smaller, example))
+    blocks = [m for m in smaller.modules() if isinstance(m, Causal)]
+    left = [4 * int((~dropped[group.label]).sum()) for group in coupling.groups]
+    assert [(b.third, b.qkv.width, b.out.width) for b in blocks] == [(width, 3 * width, 16) for width in left]
+
+
 class Literal(nn.Module):
     """A size written as a number."""
 

@@ -49,6 +49,11 @@ class Setting:
         """What it is that is set."""
         return self.module, self.name
 
+    @property
+    def kind(self) -> tuple[str, str]:
+        """What is the same in all layers of a kind."""
+        return self.module.rpartition(".")[2], self.name
+
     def set_(self, model: nn.Module) -> None:
         """Sets it in ``model``."""
         setattr(model.get_submodule(self.module), self.name, self.value)
@@ -67,6 +72,11 @@ class Written:
     def place(self) -> tuple[str, str]:
         """What it is that is set."""
         return self.node, str(self.old)
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """What is the same in all layers of a kind."""
+        return self.node.rstrip("_0123456789"), str(self.old)
 
     def set_(self, model: nn.Module) -> None:
         """Sets it in ``model``, the graph."""
@@ -143,8 +153,8 @@ def _sizes(followed: Followed, labels: Tensor, gone: set[int]) -> Iterator[tuple
 
 def settings(model: nn.Module, wanted: list[Constant]) -> Iterator[Choice]:
     """What attributes to try to set, likeliest first: those of the module whose code holds the constant, then all
-    those of the modules around it, then any choice of the former. Of a traced graph, which holds the numbers that
-    attributes had, those."""
+    those of the modules around it, then any choice of the former, alike in all layers of a kind. Of a traced graph,
+    which holds the numbers that attributes had, those."""
     near: dict[Setting | Written, None] = {}
     far: dict[Setting | Written, None] = {}
     held = _written if isinstance(model, fx.GraphModule) else _attributes
@@ -155,8 +165,11 @@ def settings(model: nn.Module, wanted: list[Constant]) -> Iterator[Choice]:
             if depth == 0 or not any(s.module in constant.modules[:depth] for s in near):
                 near.update(dict.fromkeys(mine))
     yield from (tuple(_single(choice)) for choice in (near, far))
-    for number in range(1, min(1 << len(near), _MOST_TRIES) - 1):
-        yield tuple(_single([s for place, s in enumerate(near) if number >> place & 1]))
+    kinds: dict[tuple[str, str], list[Setting | Written]] = {}
+    for setting in near:
+        kinds.setdefault(setting.kind, []).append(setting)
+    for number in range(1, min(1 << len(kinds), _MOST_TRIES) - 1):
+        yield tuple(_single([s for place, of in enumerate(kinds.values()) if number >> place & 1 for s in of]))
 
 
 def _attributes(model: nn.Module, path: str, constant: Constant) -> list[Setting]:

@@ -39,7 +39,8 @@ def tried(coupling: Coupling, followed: Followed, example: tuple[Tensor, ...]) -
     for group in stuck:
         held = doubtful[group.label]
         why = (
-            f"{held.operation} of {_place(held)} holds the size {held.old} as a number, or divides it at a fixed place"
+            f"{held.operation} of {_place(held)} holds the size {held.old} as a number (an attribute of the module or "
+            "−1 would do), or divides it at a fixed place"
         )
         for at in group.slices:
             if at.role == "output":

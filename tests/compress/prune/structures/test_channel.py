@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from flyweight.compress.prune.scores.random import random
 from flyweight.compress.prune.scores.taylor import taylor
 from flyweight.compress.prune.structures.channel import channel
 from flyweight.compress.prune.structures.element import element
+from flyweight.compress.prune.structures.head import head
 from flyweight.core.errors import ShapeError, UnsupportedError
 from flyweight.surgery.mask import mask_of
 from nets import masks, plain_task
@@ -41,6 +43,29 @@ def without(model, channels):
     small[9] = nn.Linear(4 * len(second), 4)
     small.load_state_dict(state, strict=False)
     return small.eval()
+
+
+class Heads(nn.Module):
+    """Attention whose code holds the number of heads."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.out, self.norm = nn.Linear(16, 48), nn.Linear(16, 16), nn.LayerNorm(16)
+
+    def forward(self, x):
+        q, k, v = (t.reshape(len(x), -1, 4, 4).transpose(1, 2) for t in self.qkv(self.norm(x)).chunk(3, -1))
+        y = (q @ k.transpose(-1, -2)).softmax(-1) @ v
+        return x + self.out(y.transpose(1, 2).reshape(len(x), -1, 16))
+
+
+def test_what_the_reader_can_mend_is_told_first():
+    model = nn.Sequential(nn.Linear(3, 16), Heads(), Heads(), nn.Linear(16, 4))
+    task = dataclasses.replace(plain_task(model), example=(torch.randn(2, 5, 3),))
+    told = (
+        r"no heads that can be taken away \(1.qkv: .* holds the size \d+ as a number \(an attribute"
+    )
+    with pytest.raises(UnsupportedError, match=told):
+        Prune(0.5, structure=head())(model, task)
 
 
 def test_a_round_number_that_no_layer_has_is_refused(tiny_task):

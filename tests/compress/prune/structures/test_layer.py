@@ -89,6 +89,13 @@ def test_rounds_go_on_where_layers_are_passed_by_already(task, score):
     assert sum(skips(again).values()) == 2
 
 
+def test_a_traced_graph_has_no_layers_any_more(task):
+    with pytest.raises(
+        UnsupportedError, match=r"in a traced graph, .*Take Prune\(structure=layer\(\)\) before"
+    ):
+        run((Quantize(), Prune(0.5, structure=layer())), task.model, task)
+
+
 def test_the_contract(task):
     step = Prune(0.75, taylor(), layer(("2.*",)))
     check_step(step, task, identity=dataclasses.replace(step, ratio=0.0), promises="macs")

@@ -16,6 +16,9 @@ from flyweight.surgery.coupling import Group, Slice
 from flyweight.surgery.mask import Mask, mask_of
 from flyweight.surgery.walk import matching, within
 
+_GIVEN = ("makes the model's output", "normalises over it", "joins it with what has to stay")
+"""Reasons that lie in what a model is, not in how it is written."""
+
 
 @dataclass(frozen=True, eq=False)
 class Piece:
@@ -127,7 +130,9 @@ def coupled(model: nn.Module, task: Task, exclude: Sequence[str], kind: str, rou
         if group.kind == kind and not any(within(name, left_alone) for name in made):
             found.append(Coupled(group, tuple(_pieces(owners, group)), round_to))
     if not found:
-        why = "; ".join(f"{name}: {reason}" for name, reason in list(coupling.refused.items())[:3])
+        # What no code can change comes last.
+        reasons = sorted(coupling.refused.items(), key=lambda one: any(text in one[1] for text in _GIVEN))
+        why = "; ".join(f"{name}: {reason}" for name, reason in reasons[:3])
         raise UnsupportedError(
             f"UnsupportedError: {type(model).__name__} has no {kind}s that can be taken away"
             f"{f' outside exclude={tuple(exclude)!r}' if exclude else ''}{f' ({why})' if why else ''}. "

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 
 from flyweight.compress.prune.pool import Pool
@@ -58,6 +58,11 @@ class layer:
         if not self.blocks:
             names = {name for name in names if not any(other.startswith(f"{name}.") for other in names)}
         order = [name for name, _ in model.named_modules() if name in names]
+        if len(order) < 2 and isinstance(model, fx.GraphModule):
+            raise UnsupportedError(
+                "UnsupportedError: layers can't be passed by in a traced graph, which holds the operations of all "
+                "layers in one row. Take Prune(structure=layer()) before Quantize."
+            )
         if len(order) < 2:
             raise UnsupportedError(
                 f"UnsupportedError: {type(model).__name__} has {len(order)} layers that their input can pass by, and "
