@@ -21,6 +21,20 @@ def example() -> str:
     return str(code)
 
 
+def test_the_table_names_every_plug() -> None:
+    section = README.read_text(encoding="utf-8").split("## Pruning", 1)[1].split("\n## ", 1)[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE))
+    assert list(rows) == ["scores", "structures", "distributions", "schedules"]
+    for axis, told in rows.items():
+        folder = README.parent / "src" / "flyweight" / "compress" / "prune" / axis
+        plugs = {
+            path.stem
+            for path in folder.glob("*.py")
+            if re.search(rf"^class {path.stem}\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+        }
+        assert set(re.findall(r"`(\w+)", told)) == plugs
+
+
 def weights(model: nn.Module) -> list[torch.Tensor]:
     return [m.weight for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
 
