@@ -186,7 +186,7 @@ def run_tokens(library, kind, told, pool, x, at_end):
     return y.copy()
 
 
-BYTES = ("qblock", "qconv", "qdepthwise", "qmaxpool", "qadd", "pack4", "unpack4")
+BYTES = ("qblock", "qconv", "qdepthwise", "qmaxpool", "qadd", "pack4", "quantize4", "unpack4")
 
 
 def run_bytes(library, kind, layer, told, pool, x, other, at_end):
@@ -206,6 +206,9 @@ def run_bytes(library, kind, layer, told, pool, x, other, at_end):
         spec, other = abi.QAddSpec(*told["spec"]), fenced(other, at_end)
         ends = other.ctypes.data, y.ctypes.data
         checked(library, library.fw_qadd_run(pool, ctypes.byref(spec), x.size, x.ctypes.data, *ends))
+    elif kind == "quantize4":
+        ends = x.ctypes.data, told["scale"], told["zero"], y.ctypes.data
+        checked(library, library.fw_quantize4(pool, *told["sizes"], *ends))
     else:
         sizes = told["sizes"]
         checked(library, getattr(library, f"fw_{kind}")(pool, *sizes, x.ctypes.data, y.ctypes.data))
@@ -216,7 +219,7 @@ def answer(library, kind, told, x, residual, runs):
     """The outputs of each of ``runs`` (threads, at_end), or the text of a refusal."""
     layer = None
     try:
-        if kind not in ("qadd", "pack4", "unpack4", *TOKENS):
+        if kind not in ("qadd", "pack4", "quantize4", "unpack4", *TOKENS):
             # The one call that no layer of that kind takes.
             layer = create(library, "conv" if kind == "image as tokens" else kind, told)
         kind = "linear" if kind == "image as tokens" else kind

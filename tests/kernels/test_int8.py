@@ -2,9 +2,11 @@
 and between forbidden pages, and against ONNX Runtime's own operations."""
 
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 
 from abi_paths import Worker, available_paths
 from flyweight.kernels.library import available
@@ -100,6 +102,24 @@ def test_planes_beyond_the_nearest_cache(paths, window):
     agrees(paths, "qmaxpool", told, x, largest(image, window), channels=6)
 
 
+@few
+@given(st.integers(1, 2), st.integers(1, 9), st.integers(1, 90), st.floats(2**-20, 2**10, width=32), st.data())
+def test_floats_to_fours(paths, batch, channels, plane, scale, data):
+    """Among them those that lie half-way between two integers, or all but so."""
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    zero = data.draw(st.integers(0, 255))
+    steps = random.integers(-600, 600, (batch, channels, 1, plane)) / np.float32(2)
+    x = (steps.astype(np.float32) * np.float32(scale)).astype(np.float32)
+    beside = np.nextafter(x, random.choice([-np.inf, np.inf], x.shape).astype(np.float32))
+    x = np.where(random.random(x.shape) < 0.6, beside, x)
+    x[random.random(x.shape) < 0.05] = random.choice([np.inf, -np.inf, 0, -0.0, 3e38])
+    with np.errstate(over="ignore"):
+        wanted = np.rint(np.clip(x / np.float32(scale), -zero, 255 - zero)).astype(np.int64) + zero
+    sizes = (batch, channels, plane)
+    told = {"sizes": sizes, "shape": (batch, -(-channels // 4), 1, plane, 4), "scale": scale, "zero": zero}
+    agrees(paths, "quantize4", told, x, wanted, channels=channels)
+
+
 scales = st.integers(1, 200).map(lambda parts: parts / 1024)
 byte = st.integers(0, 255)
 
@@ -135,7 +155,7 @@ def test_a_residual_goes_with_a_sum(paths):
         assert "made with a sum, and got no residual" in worker("qconv", a_layer(sum=spec), x, None, RUNS), path
         assert "made without a sum, and got a residual" in worker("qconv", a_layer(), x, x, RUNS), path
         refused = worker("qconv", a_layer(sum=(0.1, 0.2, 0.0, *spec[3:])), x, x, RUNS)
-        assert "over 0 are no finite numbers" in refused, path
+        assert "over 0 are no finite numbers below 1e30" in refused, path
 
 
 @quick
@@ -251,9 +271,6 @@ def test_few_channels_fill_their_lanes(paths, channels, kernel, dense):
 
 def linear_conv(weight, told, sizes, group):
     """ONNX Runtime's own QLinearConv of the same numbers."""
-    import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
-
     window, rows = told["window"], len(weight)
     constants = {
         "x_scale": np.float32(1),
@@ -276,10 +293,15 @@ def linear_conv(weight, told, sizes, group):
         pads=window[6:],
         group=group,
     )
+    return a_session(node, TensorProto.UINT8, sizes, constants)
+
+
+def a_session(node, kind, sizes, constants):
+    """ONNX Runtime's own ``node``, of an input ``x`` and constants to bytes."""
     graph = helper.make_graph(
         [node],
         "layer",
-        [helper.make_tensor_value_info("x", TensorProto.UINT8, sizes)],
+        [helper.make_tensor_value_info("x", kind, sizes)],
         [helper.make_tensor_value_info("y", TensorProto.UINT8, None)],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
@@ -316,3 +338,17 @@ def test_depthwise_equals_onnx_runtime(paths, stride):
     wanted = linear_conv(weight, told, image.shape, 10).run(None, {"x": image})[0]
     told["weight"] = weight
     agrees(paths, "qdepthwise", told, in_fours(image, random), wanted, channels=10)
+
+
+def test_floats_to_fours_equals_onnx_runtime(paths):
+    random = np.random.default_rng(0)
+    x = (random.standard_normal((1, 3, 1, 20_000)) * 3).astype(np.float32)
+    x[0, 0, 0, :600] = (np.arange(600) - 300) * np.float32(0.5) * np.float32(0.0173)
+    constants = {"scale": np.float32(0.0173), "zero": np.uint8(117)}
+    made = helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["y"])
+    wanted = a_session(made, TensorProto.FLOAT, x.shape, constants).run(None, {"x": x})[0]
+    told = {"sizes": (1, 3, 20_000), "shape": (1, 1, 1, 20_000, 4), "scale": 0.0173, "zero": 117}
+    agrees(paths, "quantize4", told, x, wanted, channels=3)
+    for path, worker in paths.items():
+        refused = worker("quantize4", told | {"scale": np.nan}, x, None, RUNS)
+        assert "scale is nan. Give a finite number above 0." in refused, path

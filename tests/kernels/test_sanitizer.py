@@ -99,7 +99,7 @@ def test_nothing_is_touched_out_of_bounds(sanitized: Path, path: str, vnni: str)
 def test_every_function_is_checked() -> None:
     """What makes or runs something is in both programs: over sizes, and refused."""
     header = (CHECKS.parent / "include" / "flyweight_kernels.h").read_text()
-    functions = set(re.findall(r"FW_EXPORT int (fw_\w*(?:_create|_run|pack4|_output_size))\(", header))
+    functions = set(re.findall(r"FW_EXPORT int (fw_\w*(?:_create|_run|pack4|quantize4|_output_size))\(", header))
     assert len(functions) >= 15
     for program in ("check_sizes.cpp", "check_refusals.cpp"):
         text = (CHECKS / program).read_text()
@@ -119,7 +119,9 @@ def test_the_door_to_onnx_runtime_touches_nothing_out_of_bounds(sanitized: Path)
     ]
     if not Path(libraries[0]).is_file():
         pytest.skip("this compiler's sanitizer cannot be loaded beforehand")
-    tests = [Path(__file__).with_name(f"test_{name}.py") for name in ("ort", "ort_integers", "ort_refusals")]
+    tests = [
+        Path(__file__).with_name(f"test_{name}.py") for name in ("ort", "ort_integers", "ort_network", "ort_refusals")
+    ]
     said = passes(
         [sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", "-p", "no:xdist", *tests],
         LD_PRELOAD=" ".join(libraries),

@@ -167,6 +167,7 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "fw_qimage_run": (c_int, (_LAYER, POINTER(Pool), *_SIZES, c_void_p, c_void_p, c_void_p)),
     "fw_qadd_run": (c_int, (POINTER(Pool), POINTER(QAddSpec), c_int64, c_void_p, c_void_p, c_void_p)),
     "fw_pack4": (c_int, _BYTES),
+    "fw_quantize4": (c_int, (POINTER(Pool), *_SIZES, c_void_p, c_float, c_uint8, c_void_p)),
     "fw_unpack4": (c_int, _BYTES),
     "fw_attention_run": (c_int, (POINTER(Pool), POINTER(AttentionSpec), *[c_void_p] * 5)),
     "fw_layer_norm_run": (c_int, (POINTER(Pool), c_int64, c_int64, c_float, *[c_void_p] * 4)),

@@ -20,6 +20,7 @@ _FREE = frozenset(
         *("Range", "Reshape", "ReverseSequence", "Scatter", "ScatterElements", "ScatterND", "Shape", "Size", "Slice"),
         *(
             "Pack4",
+            "Quantize4",
             "Unpack4",
             "SpaceToDepth",
             "Split",

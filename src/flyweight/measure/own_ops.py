@@ -171,6 +171,7 @@ _TWINS: dict[str, Callable[[Any, Mapping[str, Any], str], Twin]] = {
     "QMaxPool": _pooled,
     "QAdd": _same,
     "Pack4": _packed,
+    "Quantize4": _packed,
     "Unpack4": _unpacked,
 }
 """The operation, and what plain ones give outputs of its sizes."""

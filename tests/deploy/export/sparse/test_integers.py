@@ -95,7 +95,7 @@ def every(quantized, tmp_path_factory):
 def test_everything_that_can_stays_in_fours(every, name):
     artifact = every[name]
     found = sparse_files.ops(onnx.load(artifact.path))
-    assert found == ["Pack4", *PLAIN[name.partition(",")[0]], "Unpack4"]
+    assert found == ["Quantize4", *PLAIN[name.partition(",")[0]], "Unpack4"]
     (network,) = [node for node in onnx.load(artifact.path).graph.node if node.domain == DOMAIN]
     assert network.op_type == "QNetwork"
     assert artifact.needs == (NEEDS,)
@@ -133,7 +133,7 @@ def test_the_fastest_is_chosen(quantized, times, ops, says, monkeypatch, tmp_pat
     timed(monkeypatch, *times)
     model, task = quantized["mobile"]
     artifact = export_onnx(model, task, tmp_path / "auto.onnx", kernels="auto")
-    found = [op for op in sparse_files.ops(onnx.load(artifact.path)) if op not in ("Pack4", "Unpack4")]
+    found = [op for op in sparse_files.ops(onnx.load(artifact.path)) if op not in ("Pack4", "Quantize4", "Unpack4")]
     assert len(found) == ops
     assert any(says in note for note in artifact.notes), artifact.notes
     assert bool(artifact.needs) == bool(found)

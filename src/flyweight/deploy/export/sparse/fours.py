@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from flyweight.deploy.export.bitmap import Left
 from flyweight.deploy.export.sparse.apply import declare
-from flyweight.deploy.export.sparse.integers import ADD, CONV, DEPTHWISE, Integers, Op
+from flyweight.deploy.export.sparse.integers import ADD, CONV, DEPTHWISE, Grid, Integers, Op, grid
 from flyweight.deploy.export.sparse.join import joined
 from flyweight.deploy.export.sparse.net import Net
 from flyweight.deploy.export.sparse.sums import summed
@@ -25,7 +25,7 @@ def in_fours(proto: Any, net: Net, ops: Sequence[Op]) -> Left:
     """Puts ``ops``, found in ``net``, into ``proto`` (that of ``net``, or a copy), and counts what their weights leave
     out. What nobody reads any more goes."""
     graph = proto.graph
-    writer = _Writer()
+    writer = _Writer(net)
     ops = summed(net, ops)
     ends = {net.places[id(op.nodes[-1])]: op for op in ops}
     gone = {net.places[id(node)] for op in ops for node in op.nodes}
@@ -63,7 +63,8 @@ def _read_by_somebody(nodes: list[Any], outputs: set[str]) -> list[Any]:
 class _Writer:
     """Makes the nodes and the constants of operations, one after another in the order of the graph."""
 
-    def __init__(self) -> None:
+    def __init__(self, net: Net) -> None:
+        self._net = net
         self.tensors: list[Any] = []
         self.left = Left()
         self._fours: set[str] = set()
@@ -77,7 +78,7 @@ class _Writer:
         for x in op.reads:
             if x.codes not in ours and x.codes not in self._fours:
                 self._fours.add(x.codes)
-                nodes.append(helper.make_node("Pack4", [x.codes], [_fours(x.codes)], domain=DOMAIN))
+                nodes.append(_packed(self._net, x))
         names, attributes = self._told(op)
         given = [*(_fours(x.codes) for x in op.xs), *names, *(_fours(x.codes) for x in op.reads[len(op.xs) :])]
         made = helper.make_node(op.op, given, [_fours(op.result.codes)], domain=DOMAIN)
@@ -152,6 +153,18 @@ class _Writer:
         if all(tensor.name != name for tensor in self.tensors):
             self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
+
+
+def _packed(net: Net, x: Grid) -> Any:
+    """What brings codes into fours, and where they are of floats rounds those at once."""
+    from onnx import helper
+
+    node = net.makers.get(x.codes)
+    if node is None or node.op_type != "QuantizeLinear" or node.domain or grid(net, node, x.codes) is None:
+        return helper.make_node("Pack4", [x.codes], [_fours(x.codes)], domain=DOMAIN)
+    made = helper.make_node("Quantize4", [node.input[0]], [_fours(x.codes)], domain=DOMAIN, scale=x.scale, zero=x.zero)
+    made.metadata_props.extend(node.metadata_props)
+    return made
 
 
 def _sum(op: Op, result: str) -> dict[str, Any]:

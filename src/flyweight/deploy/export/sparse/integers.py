@@ -82,7 +82,7 @@ def operations(net: Net) -> list[Op]:
 
 def _rounded(net: Net, last: Any) -> Op | None:
     """What is rounded by the QuantizeLinear ``last``, with an activation between, if there is one."""
-    y = _grid(net, last, str(last.output[0]))
+    y = grid(net, last, str(last.output[0]))
     if y is None:
         return None
     node = net.makers.get(last.input[0])
@@ -100,7 +100,7 @@ def _rounded(net: Net, last: Any) -> Op | None:
     return _KINDS[node.op_type](net, node, (node, *nodes), y, (low, high))
 
 
-def _grid(net: Net, node: Any, codes: str) -> Grid | None:
+def grid(net: Net, node: Any, codes: str) -> Grid | None:
     """The grid of a QuantizeLinear or DequantizeLinear, where its scale is one and its codes are unsigned bytes."""
     scale = net.constant(node.input[1])
     zero = net.constant(node.input[2]) if len(node.input) > 2 else None
@@ -135,7 +135,7 @@ def _read(net: Net, name: str) -> Grid | None:
     if node is None or node.op_type != "DequantizeLinear" or node.input[0] in net.tensors:
         return None
     shape = net.shapes.get(name) or net.shapes.get(node.input[0])
-    return None if shape is None or len(shape) != 4 else _grid(net, node, str(node.input[0]))
+    return None if shape is None or len(shape) != 4 else grid(net, node, str(node.input[0]))
 
 
 def _window(node: Any, kernel: Sequence[int]) -> Window | None:

@@ -61,8 +61,8 @@ struct Sound {
     project = {back.matrix, kPoint, bias.get(), FW_NONE};
     linear_spec = {linear.matrix, bias.get(), FW_GELU};
     depthwise_spec = {6, {2, 2, 1, 1, 1, 1, 1, 1, 0, 0}, weight.get(), bias.get(), FW_RELU6};
-    qconv_spec = {qconv.matrix, window, qbias.get(), scale.get(), 3, 4, 0, 255};
-    qdepthwise_spec = {6, window, bytes.get(), qbias.get(), scale.get(), 3, 4, 0, 255};
+    qconv_spec = {qconv.matrix, window, qbias.get(), scale.get(), 3, 4, 0, 255, nullptr, 0};
+    qdepthwise_spec = {6, window, bytes.get(), qbias.get(), scale.get(), 3, 4, 0, 255, nullptr, 0};
     qmaxpool_spec = {6, window};
     block_spec = {&expand, &depthwise_spec, &project, 1};
   }
@@ -247,6 +247,7 @@ void Fields() {
   Refused("nowhere to put it", fw_linear_create(&sound.linear_spec, nullptr));
   Refused("nowhere to put it", fw_depthwise_create(&sound.depthwise_spec, nullptr));
   Refused("nowhere to put it", fw_block_create(&sound.block_spec, nullptr));
+  Refused("layers of a block", fw_qblock_create(nullptr, nullptr, nullptr, &layer.made));
   Refused("nowhere to put it", fw_qconv_create(&sound.qconv_spec, nullptr));
   Refused("nowhere to put it", fw_qdepthwise_create(&sound.qdepthwise_spec, nullptr));
   Refused("nowhere to put it", fw_qmaxpool_create(&sound.qmaxpool_spec, nullptr));
@@ -315,10 +316,16 @@ void Calls() {
 void Rest() {
   std::printf("functions without a layer\n");
   uint8_t a[64] = {}, b[64];
+  float f[64] = {};
+  for (const float scale : {0.0f, -1.0f, std::numeric_limits<float>::quiet_NaN()})
+    Refused("scale", fw_quantize4(nullptr, 1, 4, 4, f, scale, 3, b));
   for (const int64_t size : {int64_t{-1}, INT64_MIN, INT64_MAX, INT64_MAX / 2}) {
     Refused("batch", fw_pack4(nullptr, size, 3, 4, a, b));
     Refused("channels", fw_pack4(nullptr, 3, size, 4, a, b));
     Refused("plane", fw_pack4(nullptr, 3, 4, size, a, b));
+    Refused("batch", fw_quantize4(nullptr, size, 3, 4, f, 0.1f, 3, b));
+    Refused("channels", fw_quantize4(nullptr, 3, size, 4, f, 0.1f, 3, b));
+    Refused("plane", fw_quantize4(nullptr, 3, 4, size, f, 0.1f, 3, b));
     Refused("batch", fw_unpack4(nullptr, size, 3, 4, a, b));
     Refused("channels", fw_unpack4(nullptr, 3, size, 4, a, b));
     Refused("plane", fw_unpack4(nullptr, 3, 4, size, a, b));

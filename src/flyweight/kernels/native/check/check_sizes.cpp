@@ -168,7 +168,8 @@ void Block(uint64_t seed) {
 }
 
 // Integer images: in what a channel beyond the last holds, no two runs agree.
-void RunQImage(const char *what, uint64_t seed, Random &random, const Layer &layer, int64_t channels) {
+void RunQImage(const char *what, uint64_t seed, Random &random, const Layer &layer, int64_t channels,
+               bool sums = false) {
   for (int turn = 0; turn < 2; ++turn) {
     const Image image = AnyImage(random);
     int64_t out[3];
@@ -177,13 +178,16 @@ void RunQImage(const char *what, uint64_t seed, Random &random, const Layer &lay
     const int64_t out_groups = (out[0] + 3) / 4, out_plane = out[1] * out[2];
     Buffer<uint8_t> x(image.batch * groups * plane * 4);
     x.Fill(random);
-    Compare<uint8_t>(what, seed, image.batch * out_groups * out_plane * 4, [&](const Way &way, uint8_t *y) {
-      const auto x_there = Moved(&x, way.place);
+    Buffer<uint8_t> other(image.batch * out_groups * out_plane * 4);
+    other.Fill(random);
+    Compare<uint8_t>(what, seed, other.count(), [&](const Way &way, uint8_t *y) {
+      const auto x_there = Moved(&x, way.place), other_there = Moved(&other, way.place);
       for (int64_t item = 0; item < image.batch; ++item)
         for (int64_t channel = channels; channel < groups * 4; ++channel)
           for (int64_t i = 0; i < plane; ++i)
             (*x_there)[((item * groups + channel / 4) * plane + i) * 4 + channel % 4] = static_cast<uint8_t>(way.dirt);
-      return fw_qimage_run(layer.made, way.pool, image.batch, image.height, image.width, x_there->get(), nullptr, y);
+      return fw_qimage_run(layer.made, way.pool, image.batch, image.height, image.width, x_there->get(),
+                           sums ? other_there->get() : nullptr, y);
     }, [&](int64_t i) { return i / (4 * out_plane) % out_groups * 4 + i % 4 < out[0]; });
   }
 }
@@ -200,35 +204,54 @@ struct Quantized {
   uint8_t x_zero, y_zero, low;
 };
 
+int MakeQConv(Random &random, const fw_window &window, int64_t rows, int64_t inputs, bool sums, Layer &layer) {
+  const Weights<int8_t> weights(random, rows, inputs, window.kernel_h * window.kernel_w, 4, 4, AnyDensity(random));
+  const Quantized with(random, rows);
+  const fw_qadd_spec sum = {0.02f, 0.03f, 0.04f, 100, 120, 128, with.low, 255};
+  const fw_qconv_spec spec = {weights.matrix, window,      Pointer(with.bias), with.scale.get(),
+                              with.x_zero,    with.y_zero, with.low,           255,
+                              sums ? &sum : nullptr, random.Chance(50)};
+  return fw_qconv_create(&spec, &layer.made);
+}
+
 void QConv(uint64_t seed) {
   Random random(seed);
   const int64_t inputs = random.From(1, 24), rows = random.From(1, 40);
+  const bool sums = random.Chance(40);
+  const fw_window window = random.Chance(40) ? kPoint : AnyWindow(random, 4);
   Layer layer;
-  {
-    const fw_window window = random.Chance(40) ? kPoint : AnyWindow(random, 4);
-    const Weights<int8_t> weights(random, rows, inputs, window.kernel_h * window.kernel_w, 4, 4, AnyDensity(random));
-    const Quantized with(random, rows);
-    const fw_qconv_spec spec = {weights.matrix, window,      Pointer(with.bias), with.scale.get(),
-                                with.x_zero,    with.y_zero, with.low,           255};
-    if (fw_qconv_create(&spec, &layer.made) != 0) return Fail("integer convolution", seed, fw_error());
-  }
-  RunQImage("integer convolution", seed, random, layer, inputs);
+  if (MakeQConv(random, window, rows, inputs, sums, layer) != 0) return Fail("integer convolution", seed, fw_error());
+  RunQImage("integer convolution", seed, random, layer, inputs, sums);
+}
+
+int MakeQDepthwise(Random &random, int64_t channels, Layer &layer) {
+  const fw_window window = AnyWindow(random, 5);
+  Buffer<int8_t> weight(channels * window.kernel_h * window.kernel_w);
+  weight.Fill(random);
+  const Quantized with(random, channels);
+  const fw_qdepthwise_spec spec = {channels,    window,      weight.get(), Pointer(with.bias), with.scale.get(),
+                                   with.x_zero, with.y_zero, with.low,     255};
+  return fw_qdepthwise_create(&spec, &layer.made);
 }
 
 void QDepthwise(uint64_t seed) {
   Random random(seed);
   const int64_t channels = random.From(1, 30);
   Layer layer;
-  {
-    const fw_window window = AnyWindow(random, 5);
-    Buffer<int8_t> weight(channels * window.kernel_h * window.kernel_w);
-    weight.Fill(random);
-    const Quantized with(random, channels);
-    const fw_qdepthwise_spec spec = {channels,    window,      weight.get(), Pointer(with.bias), with.scale.get(),
-                                     with.x_zero, with.y_zero, with.low,     255};
-    if (fw_qdepthwise_create(&spec, &layer.made) != 0) return Fail("integer depthwise", seed, fw_error());
-  }
+  if (MakeQDepthwise(random, channels, layer) != 0) return Fail("integer depthwise", seed, fw_error());
   RunQImage("integer depthwise", seed, random, layer, channels);
+}
+
+void QBlock(uint64_t seed) {
+  Random random(seed);
+  const int64_t inputs = random.From(1, 12), wide = random.From(1, 30), rows = random.From(1, 20);
+  const bool sums = random.Chance(40), expands = random.Chance(70);
+  Layer expand, depthwise, project, layer;
+  if ((expands && MakeQConv(random, kPoint, wide, inputs, false, expand) != 0) ||
+      MakeQDepthwise(random, wide, depthwise) != 0 || MakeQConv(random, kPoint, rows, wide, sums, project) != 0 ||
+      fw_qblock_create(expand.made, depthwise.made, project.made, &layer.made) != 0)
+    return Fail("integer block", seed, fw_error());
+  RunQImage("integer block", seed, random, layer, expands ? inputs : wide, sums);
 }
 
 void QMaxPool(uint64_t seed) {
@@ -259,6 +282,12 @@ void Bytes(uint64_t seed) {
     const int status = fw_pack4(way.pool, batch, channels, plane, x_there->get(), y);
     if (status == 0) std::memcpy(there.get(), y, static_cast<size_t>(packed));
     return status;
+  }, counts);
+  Buffer<float> floats(x.count());
+  floats.Fill(random);
+  Compare<uint8_t>("quantize4", seed, packed, [&](const Way &way, uint8_t *y) {
+    const auto floats_there = Moved(&floats, way.place);
+    return fw_quantize4(way.pool, batch, channels, plane, floats_there->get(), 0.01f, 128, y);
   }, counts);
   Compare<uint8_t>("unpack4", seed, x.count(), [&](const Way &way, uint8_t *y) {
     const auto packed_there = Moved(&there, way.place);
@@ -325,7 +354,8 @@ int Main(uint64_t seed, uint64_t cases) {
     std::printf("%s\n", fw_error());
     return 2;
   }
-  constexpr void (*kinds[])(uint64_t) = {Conv, Linear, Depthwise, Block, QConv, QDepthwise, QMaxPool, Bytes, Tokens};
+  constexpr void (*kinds[])(uint64_t) = {Conv,       Linear, Depthwise, Block, QConv,
+                                         QDepthwise, QBlock, QMaxPool,  Bytes, Tokens};
   for (uint64_t i = 0; i < cases; ++i) {
     if (fw_set_threads(i % 3 == 0 ? 2 : 1) != 0) Fail("threads", i, fw_error());
     for (const auto kind : kinds) kind(seed + i);

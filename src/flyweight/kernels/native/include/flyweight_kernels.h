@@ -109,8 +109,8 @@ typedef struct fw_qconv_spec {
   const int32_t *bias; /* (rows) or NULL */
   const float *scale;  /* (rows): scale_x * scale_w[row] / scale_y */
   uint8_t x_zero, y_zero, y_low, y_high;
-  /* NULL, or the sum of that y and of the residual that a call brings, an image like y; y is a of it and the residual b,
-   * or with sum_second the residual a and y b. */
+  /* NULL, or the sum of that y and of the residual that a call brings, an image like y: y is its a and the residual
+   * its b, or with sum_second the other way round. */
   const fw_qadd_spec *sum;
   int32_t sum_second;
 } fw_qconv_spec;
@@ -179,6 +179,10 @@ FW_EXPORT int fw_qadd_run(const fw_pool *pool, const fw_qadd_spec *spec, int64_t
                           const uint8_t *b, uint8_t *y);
 /* (batch, channels, height, width) to c4 and back. */
 FW_EXPORT int fw_pack4(const fw_pool *pool, int64_t batch, int64_t channels, int64_t plane, const uint8_t *x, uint8_t *y);
+/* Floats to c4 at once: round_half_to_even(min(max(x / scale, -zero), 255 - zero)) + zero, as ONNX Runtime's
+ * QuantizeLinear computes it. */
+FW_EXPORT int fw_quantize4(const fw_pool *pool, int64_t batch, int64_t channels, int64_t plane, const float *x,
+                           float scale, uint8_t zero, uint8_t *y);
 FW_EXPORT int fw_unpack4(const fw_pool *pool, int64_t batch, int64_t channels, int64_t plane, const uint8_t *x,
                          uint8_t *y);
 
@@ -189,6 +193,13 @@ FW_EXPORT int fw_attention_run(const fw_pool *pool, const fw_attention_spec *spe
  * y may be x. */
 FW_EXPORT int fw_layer_norm_run(const fw_pool *pool, int64_t rows, int64_t size, float epsilon, const float *gain,
                                 const float *bias, const float *x, float *y);
+/* The same of tensors whose features lie before their tokens, as the channels of an image of one row do: q and y are
+ * (batch, heads * size, queries), k and v (batch, heads * size, keys), x (batch, size, tokens), without gaps; what the
+ * description says of q_token, k_token and v_token is not read, and y may not be x. */
+FW_EXPORT int fw_attention_turned_run(const fw_pool *pool, const fw_attention_spec *spec, const float *q,
+                                      const float *k, const float *v, const float *mask, float *y);
+FW_EXPORT int fw_layer_norm_turned_run(const fw_pool *pool, int64_t batch, int64_t size, int64_t tokens, float epsilon,
+                                       const float *gain, const float *bias, const float *x, float *y);
 
 /* Tiles. Which are the fastest is measured at the first run of a size and kept for the process, and, where a file is
  * named (FLYWEIGHT_TILES, or fw_tiles_file), for the next one; FLYWEIGHT_TUNE=0 takes the default without measuring.

@@ -87,8 +87,9 @@ struct HalvePlane {
   const uint8_t *x;
   uint8_t *y;
   uint8_t *room;  // 2 * `pitch` lanes: at least the width and two, and two vectors
-  int64_t pitch, height, width, out_height, out_width;
-  int64_t top, left;  // 0 or 1
+  int64_t pitch, height, width, out_width;
+  int64_t first, end;  // rows of the result
+  int64_t top, left;   // 0 or 1
 };
 
 // Byte by byte.
@@ -97,6 +98,19 @@ struct AddRun {
   uint8_t *y;
   int64_t count;
   Addition addition;
+};
+
+// Lane i is round(min(max(x[k][i] / scale, low), high)) + zero for k = 0 to 3; 0 where x[k] is NULL. `inverse` is
+// 1 / scale, `low` and `high` are the bounds of the results less zero: 256 apart at most.
+struct Quantization {
+  float scale, inverse, low, high;
+  int32_t zero;
+};
+struct QuantizeRun {
+  const float *x[4];
+  uint8_t *y;
+  int64_t count;
+  Quantization by;
 };
 
 using ConvLoop = void (*)(const ConvTile &);
@@ -121,6 +135,7 @@ struct Table {
   // Lane i is the four bytes at x + step * i; up to two vectors of bytes are read from each of them on.
   void (*every)(const uint8_t *x, int64_t step, uint8_t *y, int64_t count);
   void (*add)(const AddRun &);
+  void (*quantize)(const QuantizeRun &);
 };
 
 // One of each instruction set; which are there, and which is taken, is choose.cpp's to say.

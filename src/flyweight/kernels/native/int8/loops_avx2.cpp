@@ -12,6 +12,7 @@ namespace {
 // In here and not outside: what two instruction sets share under one name would be linked once, for either.
 using flyweight::int8::Addition;
 using flyweight::int8::Clamp;
+using flyweight::int8::Quantization;
 #include "isa/qvector_256.inl"
 
 #include "isa/qloops.inl"

@@ -18,6 +18,13 @@ namespace {
 constexpr int64_t kNear = 24 << 10;  // bytes that stay in the nearest cache
 constexpr int64_t kFewestRows = 4;
 
+// A stretch of lanes of a plane: rows of one phase that lie in the image.
+struct Stretch {
+  int64_t begin;  // lane
+  std::vector<Run> runs;
+  std::vector<Lanes> lanes;  // (vectors)
+};
+
 // Some neighbouring rows of the result. Planes are laid out as the depthwise layer reads them, those of x too, so that
 // expanding goes through them from end to end.
 struct Piece {
@@ -27,8 +34,9 @@ struct Piece {
   std::vector<int32_t> offsets;       // of the depthwise loop
   std::vector<int32_t> expand;        // (blocks): lanes from a place of x to the block's inputs
   std::vector<int32_t> project;       // (blocks): the same of what was made
-  std::vector<Run> expand_runs, project_runs;
-  std::vector<Lanes> expand_lanes, project_lanes;  // (vectors): all of them; those of the result
+  std::vector<Stretch> stretches;     // that are expanded
+  std::vector<Run> project_runs;
+  std::vector<Lanes> project_lanes;   // (vectors)
 };
 
 struct Plan {
@@ -71,8 +79,8 @@ class QBlock final : public fw_layer {
 template <class Source>
 const Source *Seen(const fw_layer *layer, const char *name, const char *wanted) {
   const Source *source = dynamic_cast<const Source *>(layer);
-  if (source == nullptr)
-    Fail("%s is %s%s. Give a %s.", name, layer == nullptr ? "NULL" : "a ", layer == nullptr ? "" : layer->kind(), wanted);
+  if (layer == nullptr) Fail("%s is NULL. Give a %s.", name, wanted);
+  if (source == nullptr) Fail("%s is a %s. Give a %s.", name, layer->kind(), wanted);
   return source;
 }
 
@@ -109,11 +117,11 @@ int64_t QBlock::Pieces(const fw_pool *pool, int64_t height, int64_t width) const
   return CeilDivide(near, threads) * threads;
 }
 
-// All lanes of some vectors, and of the last one `rest` (0: all).
-std::vector<Lanes> Whole(int64_t vectors, int32_t vector, int64_t rest) {
+// All lanes of some vectors from one on, and of the last one `rest` (0: all).
+std::vector<Lanes> Whole(int64_t begin, int64_t vectors, int32_t vector, int64_t rest) {
   std::vector<Lanes> lanes(static_cast<size_t>(vectors));
   for (int64_t v = 0; v < vectors; ++v)
-    lanes[static_cast<size_t>(v)] = {static_cast<int32_t>(v * vector),
+    lanes[static_cast<size_t>(v)] = {static_cast<int32_t>(begin + v * vector),
                                      static_cast<uint32_t>((uint64_t{1} << vector) - 1)};
   if (rest != 0) lanes.back().mask = static_cast<uint32_t>((uint64_t{1} << rest) - 1);
   return lanes;
@@ -143,13 +151,16 @@ Plan QBlock::MakePlan(int64_t height, int64_t width, int64_t pieces) const {
     for (int32_t column : expand_.columns) piece.expand.push_back(static_cast<int32_t>(column * geometry.plane));
     for (int32_t column : project_.columns) piece.project.push_back(static_cast<int32_t>(column * piece.made));
     for (size_t k = 0; k < geometry.phases.size() && expands_; ++k) {
-      const int64_t begin = geometry.starts[k] / vector, lanes = geometry.phases[k].rows * geometry.phases[k].pitch;
-      AddRuns(piece.expand_runs, begin, begin + CeilDivide(lanes, vector), table_.most, 4 * vector * input_groups_,
-              false);
+      const Layout &layout = geometry.phases[k];
+      const int64_t rows = layout.inner_bottom - layout.inner_top, count = CeilDivide(rows * layout.pitch, vector);
+      if (rows <= 0) continue;
+      Stretch stretch{geometry.starts[k] + layout.inner_top * layout.pitch, {}, {}};
+      AddRuns(stretch.runs, 0, count, table_.most, 4 * vector * input_groups_, false);
+      stretch.lanes = Whole(stretch.begin, count, table_.lanes, 0);
+      piece.stretches.push_back(std::move(stretch));
     }
-    piece.expand_lanes = Whole(CeilDivide(geometry.plane, vector), table_.lanes, 0);
     AddRuns(piece.project_runs, 0, vectors, table_.most, 4 * vector * groups_, false);
-    piece.project_lanes = Whole(vectors, table_.lanes, piece.positions % vector);
+    piece.project_lanes = Whole(0, vectors, table_.lanes, piece.positions % vector);
     plan.pieces.push_back(std::move(piece));
   }
   return plan;
@@ -222,19 +233,21 @@ void QBlock::Make(const Piece &piece, const uint8_t *x, int64_t begin, int64_t e
     const int64_t count = std::min(each, end - first);
     for (int64_t i = 0; i < count && !expands_; ++i)
       geometry.Lay(table_.lay, x + x_plane * (first + i), planes + plane * i, depthwise_->Fill());
-    for (const Run &run : piece.expand_runs) {
+    for (const Stretch &stretch : piece.stretches) {
       ConvTile call = expand_.tile;
-      call.x = laid + 4 * int64_t{run.first} * table_.lanes;
       call.y = planes;
       call.bias += 4 * first;
       call.scale += 4 * first;
       call.start += first;
       call.offset = piece.expand.data();
-      call.lanes = piece.expand_lanes.data() + run.first;
       call.y_plane = geometry.plane;
-      call.tiles = run.tiles;
       call.end_group = static_cast<int32_t>(count);
-      table_.conv[run.vectors](call);
+      for (const Run &run : stretch.runs) {
+        call.x = laid + 4 * (stretch.begin + int64_t{run.first} * table_.lanes);
+        call.lanes = stretch.lanes.data() + run.first;
+        call.tiles = run.tiles;
+        table_.conv[run.vectors](call);
+      }
     }
     for (int64_t i = 0; i < count && expands_; ++i) Surround(piece, planes + plane * i);
     for (int64_t i = 0; i < count; ++i) {

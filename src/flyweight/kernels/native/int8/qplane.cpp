@@ -219,10 +219,13 @@ void QMaxPool::RunQImage(const fw_pool *pool, int64_t batch, int64_t height, int
   const int64_t y_lanes = Product(size.height, size.width, "an image");
   Product(Product(std::max(lanes, y_lanes), 4, "an image"), planes, "the batch");
   const int64_t pitch = width + 2 * table_.lanes + 2;
-  ParallelFor(pool, planes, [&](int64_t plane) {
+  const int64_t pieces =
+      batch >= 2 * Threads(pool) ? 1 : PiecesOfRows(Threads(pool), size.height, size.width, table_.lanes);
+  ParallelFor(pool, planes * pieces, [&](int64_t task) {
     uint8_t *room = ThreadScratch<uint8_t>(Scratch::kTile, static_cast<size_t>(8 * pitch));
-    table_.halve({x + 4 * lanes * plane, y + 4 * y_lanes * plane, room, pitch, height, width, size.height,
-                  size.width, window_.pad_top, window_.pad_left});
+    const int64_t plane = task % planes, piece = task / planes;
+    table_.halve({x + 4 * lanes * plane, y + 4 * y_lanes * plane, room, pitch, height, width, size.width,
+                  piece * size.height / pieces, (piece + 1) * size.height / pieces, window_.pad_top, window_.pad_left});
   });
 }
 

@@ -19,8 +19,9 @@ Addition MakeAddition(const fw_qadd_spec &spec) {
   if (spec.y_low > spec.y_high)
     Fail("y_low is %d and y_high is %d. Give bounds of which the lower is not the higher.", spec.y_low, spec.y_high);
   const float a_scale = spec.a_scale / spec.y_scale, b_scale = spec.b_scale / spec.y_scale;
-  if (!std::isfinite(a_scale) || !std::isfinite(b_scale))
-    Fail("the scales %g and %g over %g are no finite numbers. Give finite ones, and y_scale not 0.",
+  constexpr float kMost = 1e30f;  // 2^23 times as much is a number still
+  if (!(std::fabs(a_scale) < kMost) || !(std::fabs(b_scale) < kMost))
+    Fail("the scales %g and %g over %g are no finite numbers below 1e30. Give such ones, and y_scale not 0.",
          static_cast<double>(spec.a_scale), static_cast<double>(spec.b_scale), static_cast<double>(spec.y_scale));
   const float shift = static_cast<float>(spec.y_zero) -
                       (a_scale * static_cast<float>(spec.a_zero) + b_scale * static_cast<float>(spec.b_zero));

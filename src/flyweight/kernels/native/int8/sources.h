@@ -46,8 +46,8 @@ struct Run {
   bool last;  // the one tile behind whose end nothing may be read
 };
 
-// Vectors [begin, end) in tiles of at most `most`, at `bytes` that are read a vector, as many together as the nearest cache
-// holds; with `partly` the last tile may not read all of its last vector.
+// Vectors [begin, end) in tiles of at most `most`, at `bytes` that are read a vector, as many together as the nearest
+// cache holds; with `partly` the last tile may not read all of its last vector.
 void AddRuns(std::vector<Run> &runs, int64_t begin, int64_t end, int32_t most, int64_t bytes, bool partly);
 
 }  // namespace flyweight::int8

@@ -23,7 +23,7 @@ inline int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int kBlock = Vector::kWide ? 32 : 16;
 
 // What becomes of sums: kPlain as a Clamp has it; kSummed: another image is added to the result.
-enum class End { kPlain, kClamped, kSummed };
+enum class End { kPlain, kClamped, kSummed, kSummedPlain };
 
 template <int kVectors, End kEnd>
 inline __attribute__((always_inline)) void StoreRows(const Vector::Sum (&sums)[4][kVectors], const float *scales,
@@ -36,10 +36,11 @@ inline __attribute__((always_inline)) void StoreRows(const Vector::Sum (&sums)[4
     const Vector::Sum rows[4] = {sums[0][v], sums[1][v], sums[2][v], sums[3][v]};
     const int64_t at = plane + 4 * static_cast<int64_t>(lanes[v].place);
     Vector::Raw bytes = Vector::Rows<kEnd == End::kPlain>(rows, scale, tile.clamp);
-    if (kEnd == End::kSummed) {
+    if (kEnd == End::kSummed || kEnd == End::kSummedPlain) {
+      constexpr bool kPlain = kEnd == End::kSummedPlain;
       const Vector::Raw other = Vector::LoadLanes(tile.other + at, lanes[v].mask);
-      bytes = tile.second ? Vector::Added<false>(other, bytes, tile.addition)
-                          : Vector::Added<false>(bytes, other, tile.addition);
+      bytes = tile.second ? Vector::Added<kPlain>(other, bytes, tile.addition)
+                          : Vector::Added<kPlain>(bytes, other, tile.addition);
     }
     Vector::Store(bytes, tile.y + at, lanes[v].mask);
   }
@@ -88,9 +89,11 @@ void ConvAs(const ConvTile &given) {
 
 template <int kVectors, bool kPart>
 void Conv(const ConvTile &tile) {
-  (tile.other != nullptr ? ConvAs<kVectors, kPart, End::kSummed>
-   : tile.clamp.plain    ? ConvAs<kVectors, kPart, End::kPlain>
-                         : ConvAs<kVectors, kPart, End::kClamped>)(tile);
+  const bool sums = tile.other != nullptr;
+  (sums && tile.addition.plain ? ConvAs<kVectors, kPart, End::kSummedPlain>
+   : sums                      ? ConvAs<kVectors, kPart, End::kSummed>
+   : tile.clamp.plain          ? ConvAs<kVectors, kPart, End::kPlain>
+                               : ConvAs<kVectors, kPart, End::kClamped>)(tile);
 }
 
 // Four taps at a time are interleaved, so that a lane holds four taps of one channel of one pixel.
@@ -178,8 +181,8 @@ void Halve(const HalvePlane &plane) {
   const Vector::Raw none = Vector::Same(0);
   const Vector::Part end(1, 0, static_cast<int32_t>(tail == 0 ? Vector::kLanes : tail));
   const Vector::Part every(2, 0, Vector::kLanes), last(2, 0, static_cast<int32_t>(rest == 0 ? Vector::kLanes : rest));
-  for (int64_t row = 0; row <= plane.out_height; ++row) {
-    if (row < plane.out_height) {
+  for (int64_t row = plane.first; row <= plane.end; ++row) {
+    if (row < plane.end) {
       uint8_t *const room = plane.room + 4 * plane.pitch * (row & 1), *const to = room + 4 * plane.left;
       const uint8_t *line[3];
       for (int64_t i = 0; i < 3; ++i) {
@@ -196,7 +199,7 @@ void Halve(const HalvePlane &plane) {
       __builtin_memcpy(to + 4 * width, to + 4 * width - 4, 4);
       if (plane.left != 0) __builtin_memcpy(room, to, 4);
     }
-    if (row == 0) continue;
+    if (row == plane.first) continue;
     const uint8_t *const room = plane.room + 4 * plane.pitch * ((row - 1) & 1);
     uint8_t *const y = plane.y + 4 * plane.out_width * (row - 1);
     for (int64_t at = 0; at < plane.out_width; at += Vector::kLanes) {
@@ -298,6 +301,24 @@ void AddAs(const AddRun &given) {
 
 void Add(const AddRun &run) { (run.addition.plain ? AddAs<true> : AddAs<false>)(run); }
 
+void Quantize(const flyweight::int8::QuantizeRun &run) {
+  const Quantization by = run.by;
+  int64_t i = 0;
+  for (; i + Vector::kLanes <= run.count; i += Vector::kLanes) {
+    Vector::StoreAll(Vector::Quantized(run.x, i, by), run.y + 4 * i);
+  }
+  if (i == run.count) return;
+  float rest[4][Vector::kLanes] = {};
+  const float *x[4];
+  for (int k = 0; k < 4; ++k) {
+    x[k] = run.x[k] == nullptr ? nullptr : rest[k];
+    for (int64_t l = 0; l < run.count - i && x[k] != nullptr; ++l) rest[k][l] = run.x[k][i + l];
+  }
+  uint8_t last[4 * Vector::kLanes];
+  Vector::StoreAll(Vector::Quantized(x, 0, by), last);
+  __builtin_memcpy(run.y + 4 * i, last, static_cast<size_t>(4 * (run.count - i)));
+}
+
 template <int kVectors, bool kPart>
 constexpr flyweight::int8::ConvLoop Loop() {
   if constexpr (kVectors <= Vector::kMost) {
@@ -325,4 +346,5 @@ const flyweight::int8::Table kTable = {
     Tighten,
     Every,
     Add,
+    Quantize,
 };

@@ -164,26 +164,51 @@ struct Vector {
     return Clamped<kPlain>(Rounded<kPlain>(sums[0], scale, top), Rounded<kPlain>(sums[1], scale, top),
                            Rounded<kPlain>(sums[2], scale, top), Rounded<kPlain>(sums[3], scale, top), clamp);
   }
+  // `a` and `b` hold 2^23 + byte as floats. 2^23 * scale is a float again, so taking it away within the product leaves
+  // byte * scale rounded once, as a product of its own would be.
+  static inline Scale Scaled(__m256i magic, float scale) {
+    return _mm256_fmsub_ps(_mm256_castsi256_ps(magic), All(scale), All(8388608.0f * scale));
+  }
   template <bool kPlain>
   static inline __m256i RoundedSum(__m256i a, __m256i b, const Addition &add) {
-    const Scale first = _mm256_add_ps(All(add.shift), _mm256_mul_ps(All(add.a_scale), _mm256_cvtepi32_ps(a)));
-    const Scale sum = _mm256_add_ps(first, _mm256_mul_ps(All(add.b_scale), _mm256_cvtepi32_ps(b)));
+    const Scale first = _mm256_add_ps(All(add.shift), Scaled(a, add.a_scale));
+    const Scale sum = _mm256_add_ps(first, Scaled(b, add.b_scale));
     if (kPlain) return _mm256_cvtps_epi32(sum);
     return _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(sum, All(add.low)), All(add.high)));
   }
   // What is laid apart within 16 bytes is packed there again.
   template <bool kPlain>
   static inline Raw Added(Raw a, Raw b, const Addition &add) {
-    const __m256i zero = _mm256_setzero_si256();
+    const __m256i zero = _mm256_setzero_si256(), magic = _mm256_set1_epi16(0x4b00);
     const __m256i a_low = _mm256_unpacklo_epi8(a, zero), a_high = _mm256_unpackhi_epi8(a, zero);
     const __m256i b_low = _mm256_unpacklo_epi8(b, zero), b_high = _mm256_unpackhi_epi8(b, zero);
     const __m256i low = _mm256_packs_epi32(
-        RoundedSum<kPlain>(_mm256_unpacklo_epi16(a_low, zero), _mm256_unpacklo_epi16(b_low, zero), add),
-        RoundedSum<kPlain>(_mm256_unpackhi_epi16(a_low, zero), _mm256_unpackhi_epi16(b_low, zero), add));
+        RoundedSum<kPlain>(_mm256_unpacklo_epi16(a_low, magic), _mm256_unpacklo_epi16(b_low, magic), add),
+        RoundedSum<kPlain>(_mm256_unpackhi_epi16(a_low, magic), _mm256_unpackhi_epi16(b_low, magic), add));
     const __m256i high = _mm256_packs_epi32(
-        RoundedSum<kPlain>(_mm256_unpacklo_epi16(a_high, zero), _mm256_unpacklo_epi16(b_high, zero), add),
-        RoundedSum<kPlain>(_mm256_unpackhi_epi16(a_high, zero), _mm256_unpackhi_epi16(b_high, zero), add));
+        RoundedSum<kPlain>(_mm256_unpacklo_epi16(a_high, magic), _mm256_unpacklo_epi16(b_high, magic), add),
+        RoundedSum<kPlain>(_mm256_unpackhi_epi16(a_high, magic), _mm256_unpackhi_epi16(b_high, magic), add));
     return _mm256_packus_epi16(low, high);
+  }
+  // A product by the inverse takes a fifth of a quotient's time, and rounds to the same integer where it is not all but
+  // half-way between two: it is off by less than 3 * 2^-24 of at most 256.
+  static inline __m256i Quantized(const float *x, const Quantization &by) {
+    const __m256 low = _mm256_set1_ps(by.low), high = _mm256_set1_ps(by.high), given = _mm256_loadu_ps(x);
+    const __m256 near = _mm256_min_ps(_mm256_max_ps(_mm256_mul_ps(given, _mm256_set1_ps(by.inverse)), low), high);
+    __m256i whole = _mm256_cvtps_epi32(near);
+    const __m256 off = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), _mm256_sub_ps(near, _mm256_cvtepi32_ps(whole)));
+    if (_mm256_movemask_ps(_mm256_cmp_ps(off, _mm256_set1_ps(0.4999f), _CMP_NLT_UQ)) != 0) {
+      const __m256 exact = _mm256_div_ps(given, _mm256_set1_ps(by.scale));
+      whole = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(exact, low), high));
+    }
+    return _mm256_add_epi32(whole, _mm256_set1_epi32(by.zero));
+  }
+  static inline Raw Quantized(const float *const x[4], int64_t at, const Quantization &by) {
+    __m256i lanes = Quantized(x[0] + at, by);
+    if (x[1] != nullptr) lanes = _mm256_or_si256(lanes, _mm256_slli_epi32(Quantized(x[1] + at, by), 8));
+    if (x[2] != nullptr) lanes = _mm256_or_si256(lanes, _mm256_slli_epi32(Quantized(x[2] + at, by), 16));
+    if (x[3] != nullptr) lanes = _mm256_or_si256(lanes, _mm256_slli_epi32(Quantized(x[3] + at, by), 24));
+    return lanes;
   }
   // Each 16 bytes hold two pixels of the first half and two of the second.
   static inline Raw Halves(Raw raw) { return _mm256_permute4x64_epi64(raw, 0xd8); }

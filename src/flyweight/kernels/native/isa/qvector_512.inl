@@ -133,26 +133,51 @@ struct Vector {
     return Clamped<kPlain>(Rounded<kPlain>(sums[0], scale, top), Rounded<kPlain>(sums[1], scale, top),
                            Rounded<kPlain>(sums[2], scale, top), Rounded<kPlain>(sums[3], scale, top), clamp);
   }
+  // `a` and `b` hold 2^23 + byte as floats. 2^23 * scale is a float again, so taking it away within the product leaves
+  // byte * scale rounded once, as a product of its own would be.
+  static inline Scale Scaled(__m512i magic, float scale) {
+    return _mm512_fmsub_ps(_mm512_castsi512_ps(magic), All(scale), All(8388608.0f * scale));
+  }
   template <bool kPlain>
   static inline __m512i RoundedSum(__m512i a, __m512i b, const Addition &add) {
-    const Scale first = _mm512_add_ps(All(add.shift), _mm512_mul_ps(All(add.a_scale), _mm512_cvtepi32_ps(a)));
-    const Scale sum = _mm512_add_ps(first, _mm512_mul_ps(All(add.b_scale), _mm512_cvtepi32_ps(b)));
+    const Scale first = _mm512_add_ps(All(add.shift), Scaled(a, add.a_scale));
+    const Scale sum = _mm512_add_ps(first, Scaled(b, add.b_scale));
     if (kPlain) return _mm512_cvtps_epi32(sum);
     return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(sum, All(add.low)), All(add.high)));
   }
   // What is laid apart within 16 bytes is packed there again.
   template <bool kPlain>
   static inline Raw Added(Raw a, Raw b, const Addition &add) {
-    const __m512i zero = _mm512_setzero_si512();
+    const __m512i zero = _mm512_setzero_si512(), magic = _mm512_set1_epi16(0x4b00);
     const __m512i a_low = _mm512_unpacklo_epi8(a, zero), a_high = _mm512_unpackhi_epi8(a, zero);
     const __m512i b_low = _mm512_unpacklo_epi8(b, zero), b_high = _mm512_unpackhi_epi8(b, zero);
     const __m512i low = _mm512_packs_epi32(
-        RoundedSum<kPlain>(_mm512_unpacklo_epi16(a_low, zero), _mm512_unpacklo_epi16(b_low, zero), add),
-        RoundedSum<kPlain>(_mm512_unpackhi_epi16(a_low, zero), _mm512_unpackhi_epi16(b_low, zero), add));
+        RoundedSum<kPlain>(_mm512_unpacklo_epi16(a_low, magic), _mm512_unpacklo_epi16(b_low, magic), add),
+        RoundedSum<kPlain>(_mm512_unpackhi_epi16(a_low, magic), _mm512_unpackhi_epi16(b_low, magic), add));
     const __m512i high = _mm512_packs_epi32(
-        RoundedSum<kPlain>(_mm512_unpacklo_epi16(a_high, zero), _mm512_unpacklo_epi16(b_high, zero), add),
-        RoundedSum<kPlain>(_mm512_unpackhi_epi16(a_high, zero), _mm512_unpackhi_epi16(b_high, zero), add));
+        RoundedSum<kPlain>(_mm512_unpacklo_epi16(a_high, magic), _mm512_unpacklo_epi16(b_high, magic), add),
+        RoundedSum<kPlain>(_mm512_unpackhi_epi16(a_high, magic), _mm512_unpackhi_epi16(b_high, magic), add));
     return _mm512_packus_epi16(low, high);
+  }
+  // A product by the inverse takes a fifth of a quotient's time, and rounds to the same integer where it is not all but
+  // half-way between two: it is off by less than 3 * 2^-24 of at most 256.
+  static inline __m512i Quantized(const float *x, const Quantization &by) {
+    const __m512 low = _mm512_set1_ps(by.low), high = _mm512_set1_ps(by.high), given = _mm512_loadu_ps(x);
+    const __m512 near = _mm512_min_ps(_mm512_max_ps(_mm512_mul_ps(given, _mm512_set1_ps(by.inverse)), low), high);
+    __m512i whole = _mm512_cvtps_epi32(near);
+    const __m512 off = _mm512_abs_ps(_mm512_sub_ps(near, _mm512_cvtepi32_ps(whole)));
+    if (_mm512_cmp_ps_mask(off, _mm512_set1_ps(0.4999f), _CMP_NLT_UQ) != 0) {
+      const __m512 exact = _mm512_div_ps(given, _mm512_set1_ps(by.scale));
+      whole = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(exact, low), high));
+    }
+    return _mm512_add_epi32(whole, _mm512_set1_epi32(by.zero));
+  }
+  static inline Raw Quantized(const float *const x[4], int64_t at, const Quantization &by) {
+    __m512i lanes = Quantized(x[0] + at, by);
+    if (x[1] != nullptr) lanes = _mm512_or_si512(lanes, _mm512_slli_epi32(Quantized(x[1] + at, by), 8));
+    if (x[2] != nullptr) lanes = _mm512_or_si512(lanes, _mm512_slli_epi32(Quantized(x[2] + at, by), 16));
+    if (x[3] != nullptr) lanes = _mm512_or_si512(lanes, _mm512_slli_epi32(Quantized(x[3] + at, by), 24));
+    return lanes;
   }
   // Each 16 bytes hold two pixels of the first half and two of the second.
   static inline Raw Halves(Raw raw) {

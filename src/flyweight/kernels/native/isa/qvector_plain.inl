@@ -138,6 +138,16 @@ struct Vector {
     }
     return raw;
   }
+  static inline Raw Quantized(const float *const x[4], int64_t at, const Quantization &by) {
+    Raw raw = {};
+    for (int k = 0; k < 4; ++k) {
+      for (int l = 0; l < 4 && x[k] != nullptr; ++l) {
+        const float value = x[k][at + l] / by.scale, above = value > by.low ? value : by.low;
+        raw.byte[4 * l + k] = static_cast<uint8_t>(Nearest(KeptBelow(above, by.high)) + by.zero);
+      }
+    }
+    return raw;
+  }
   static inline Raw Halves(Raw raw) { return raw; }
   // What Store put there.
   static inline Raw LoadLanes(const uint8_t *from, uint32_t mask) {

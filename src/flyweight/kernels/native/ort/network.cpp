@@ -19,8 +19,8 @@ constexpr int64_t kMostInputs = int64_t{1} << 20;
 
 const Kind &KindNamed(const std::string &name) {
   for (const Kind *kind :
-       {&QSparseConvKind(), &QDepthwiseKind(), &QMaxPoolKind(), &QAddKind(), &Pack4Kind(), &Unpack4Kind(),
-        &SparseConvKind(), &SparseLinearKind(), &DepthwiseKind(), &SparseBlockKind(), &AttentionKind(),
+       {&QSparseConvKind(), &QDepthwiseKind(), &QMaxPoolKind(), &QAddKind(), &Pack4Kind(), &Quantize4Kind(),
+        &Unpack4Kind(), &SparseConvKind(), &SparseLinearKind(), &DepthwiseKind(), &SparseBlockKind(), &AttentionKind(),
         &LayerNormKind()}) {
     if (name == kind->name) return *kind;
   }
@@ -53,7 +53,7 @@ bool Follows(const std::vector<Part> &parts, size_t place) {
   return readers == 1 && InputOf(parts[place], 0) == before;
 }
 
-// Puts one part in the place of those that are an inverted residual block, which then keeps to itself what lies between.
+// Puts one part in the place of those that are an inverted residual block: it keeps to itself what lies between.
 std::vector<Part> WithBlocks(std::vector<Part> parts) {
   const auto is = [&](size_t place, const Kind &kind) { return place < parts.size() && parts[place].kind == &kind; };
   std::vector<Part> made;

@@ -15,6 +15,7 @@ const OrtCustomOp *SparseBlockOp();
 const OrtCustomOp *QSparseConvOp();
 const OrtCustomOp *QDepthwiseOp();
 const OrtCustomOp *Pack4Op();
+const OrtCustomOp *Quantize4Op();
 const OrtCustomOp *Unpack4Op();
 const OrtCustomOp *QMaxPoolOp();
 const OrtCustomOp *QAddOp();
@@ -35,9 +36,10 @@ const Kind &QDepthwiseKind();
 const Kind &QMaxPoolKind();
 const Kind &QAddKind();
 const Kind &Pack4Kind();
+const Kind &Quantize4Kind();
 const Kind &Unpack4Kind();
 
-// Expand (or none), depthwise and project as one part, which has the images x and, where it sums, the residual as inputs.
+// Expand (or none), depthwise and project as one part, which reads the image x and, where it sums, the residual.
 const Kind &QBlockKind();
 // Nothing where the layers cannot be one; they have to outlive it.
 std::unique_ptr<Work> BlockOf(const std::array<const Work *, 3> &parts, bool sums);
