@@ -122,6 +122,13 @@ def test_wrong_ratios_are_told(tiny_task: Task, ratios: tuple[float, ...]) -> No
         allocate(tiny_task.model, tiny_task, parameters, 10, Prune(0.5, structure=channel()), ratios=ratios)
 
 
+def test_what_is_no_price_and_no_step_is_told(tiny_task: Task) -> None:
+    with pytest.raises(FlyweightError, match=r"allocate got price='macs'. Give a function .* priced\(task, "):
+        allocate(tiny_task.model, tiny_task, "macs", 10, Prune(0.5))  # type: ignore[arg-type]
+    with pytest.raises(FlyweightError, match=r"allocate got prune=channel.*Give a Prune\(0.5, score, structure\)"):
+        allocate(tiny_task.model, tiny_task, parameters, 10, channel())  # type: ignore[arg-type]
+
+
 def test_prices_that_are_none(tiny_task: Task) -> None:
     with pytest.raises(FlyweightError, match=r"told the prices .*A price is above 0"):
         allocate(tiny_task.model, tiny_task, lambda models: [float("nan")] * len(models), 1, Prune(0.5), ratios=(0.5,))

@@ -23,6 +23,7 @@ from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.remove import Remove
 from flyweight.core.errors import BudgetError, FlyweightError
 from flyweight.core.step import Recipe
+from flyweight.core.takes import takes
 from flyweight.core.task import Task
 from flyweight.search.least_damage import least_damage
 
@@ -95,6 +96,16 @@ def allocate(
     there, and only whole allocations are priced. Raises :class:`BudgetError` where not even the largest ratios keep the
     limit.
     """
+    if not takes(price, 1):
+        raise FlyweightError(
+            f"FlyweightError: allocate got price={price!r}. Give a function of models that tells what each costs, as "
+            'in priced(task, "latency_ms").'
+        )
+    if not isinstance(prune, Prune):
+        raise FlyweightError(
+            f"FlyweightError: allocate got prune={prune!r}. Give a Prune(0.5, score, structure); its ratio is not "
+            "asked."
+        )
     if not ratios or list(ratios) != sorted(set(ratios)) or not 0 < ratios[0] <= ratios[-1] < 1:
         raise FlyweightError(
             f"FlyweightError: allocate got ratios={tuple(ratios)!r}. Give fractions above 0 and below 1 that rise, as "
