@@ -45,6 +45,7 @@ Geometry MakeGeometry(const fw_window &window, int64_t height, int64_t width, co
   geometry.width = width;
   geometry.out_height = size.height;
   geometry.out_width = size.width;
+  geometry.first = wish.first;
   const bool padded = window.pad_top != 0 || window.pad_left != 0 || window.pad_bottom != 0 || window.pad_right != 0;
   const bool point = window.kernel_h == 1 && window.kernel_w == 1 && !padded;
   int64_t pitch;  // positions from a row to the next

@@ -18,6 +18,7 @@ constexpr int64_t kMostWindow = kLongestSide / 16, kMostKernel = 1024;
 struct Geometry {
   int64_t height = 0, width = 0;          // of the image
   int64_t out_height = 0, out_width = 0;  // of the result, or of the rows of it that were wished for
+  int64_t first = 0;                      // of those rows
   bool direct = false;                    // planes are read where they lie
   int64_t plane = 0;                      // lanes of a plane, with all of its phases
   int64_t positions = 0, vectors = 0;

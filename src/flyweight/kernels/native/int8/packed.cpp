@@ -59,9 +59,12 @@ Packing::Sizes Packing::SizesOf(int64_t out_height, int64_t out_width) const {
   return sizes;
 }
 
-Geometry Packing::Plan(int64_t height, int64_t width, int32_t vector) const {
+Geometry Packing::Plan(int64_t height, int64_t width, const Wish &wish) const {
   Geometry geometry;
-  const ImageSize size = WindowResult(window_, height, width);
+  const int32_t vector = wish.vector;
+  ImageSize size = WindowResult(window_, height, width);
+  if (wish.rows != 0) size.height = wish.rows;
+  geometry.first = wish.first;
   geometry.height = height;
   geometry.width = width;
   geometry.out_height = size.height;
@@ -90,9 +93,8 @@ Geometry Packing::Plan(int64_t height, int64_t width, int32_t vector) const {
 
 // One row of the image with its border, without the bytes of the channels that are none.
 void Packing::LayRow(const Table &table, const Geometry &geometry, const uint8_t *x, uint8_t *bytes, int64_t length,
-                     int64_t row,
-                     uint8_t fill) const {
-  const int64_t from = row - window_.pad_top, left = window_.pad_left * channels_;
+                     int64_t row, uint8_t fill) const {
+  const int64_t from = row + geometry.first * window_.stride_h - window_.pad_top, left = window_.pad_left * channels_;
   if (from < 0 || from >= geometry.height || left + kBeyond > length) {
     std::memset(bytes, fill, static_cast<size_t>(length));
     return;

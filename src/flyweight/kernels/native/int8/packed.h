@@ -28,7 +28,7 @@ class Packing {
   int64_t Weight(int64_t column, int64_t byte) const;
 
   // `taps` are those of the columns; there are no phases, for Lay below takes their place.
-  Geometry Plan(int64_t height, int64_t width, int32_t vector) const;
+  Geometry Plan(int64_t height, int64_t width, const Wish &wish) const;
   void Lay(const Table &table, const fw_pool *pool, const Geometry &geometry, const uint8_t *x, uint8_t *y,
            uint8_t fill) const;
 
@@ -40,8 +40,7 @@ class Packing {
   };
   Sizes SizesOf(int64_t out_height, int64_t out_width) const;
   void LayRow(const Table &table, const Geometry &geometry, const uint8_t *x, uint8_t *bytes, int64_t length,
-              int64_t row,
-              uint8_t fill) const;
+              int64_t row, uint8_t fill) const;
 
   fw_window window_{};
   int64_t channels_ = 0;

@@ -156,7 +156,6 @@ std::vector<int8_t> QConv::Pack(const int8_t *values, int64_t inputs) {
 }
 
 int64_t QConv::Pieces(const fw_pool *pool, int64_t height, int64_t width) const {
-  if (packing_.gains()) return 1;
   const ImageSize size = WindowResult(window_, height, width);
   return PiecesOfRows(Threads(pool), size.height, size.width, table_.lanes);
 }
@@ -168,8 +167,7 @@ Plan QConv::MakePlan(int64_t height, int64_t width, int64_t pieces) const {
     Wish wish{table_.lanes, false, true};
     wish.first = i * size.height / pieces;
     wish.rows = (i + 1) * size.height / pieces - wish.first;
-    Piece piece{packing_.gains() ? packing_.Plan(height, width, table_.lanes)
-                                 : MakeGeometry(window_, height, width, wish),
+    Piece piece{packing_.gains() ? packing_.Plan(height, width, wish) : MakeGeometry(window_, height, width, wish),
                 {}, {}, wish.first};
     if (piece.geometry.direct && pieces > 1) {  // rows lie where they lie: vectors are shared out, not rows
       wish.first = wish.rows = piece.first = 0;
@@ -239,7 +237,8 @@ void QConv::RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, cons
       if (!geometry.direct) {
         const size_t bytes = static_cast<size_t>(4 * geometry.plane * input_groups_);
         uint8_t *room = ThreadScratch<uint8_t>(Scratch::kTile, bytes);
-        for (int64_t group = 0; group < input_groups_; ++group)
+        if (packing_.gains()) packing_.Lay(table_, &kAlone, geometry, x, room, x_zero_);
+        for (int64_t group = 0; group < input_groups_ && !packing_.gains(); ++group)
           geometry.Lay(table_.lay, x + x_plane * group, room + 4 * geometry.plane * group, x_zero_);
         planes = room;
       }
