@@ -55,6 +55,21 @@ def test_the_saliency_is_the_loss_of_the_best_update_without_that_weight():
             assert float(found[row, q]) == pytest.approx(0.5 * float(left.square().mean()), rel=1e-2, abs=1e-4)
 
 
+@pytest.mark.parametrize("together", [None, torch.tensor([0, 0, 1, 1, 2, 2])])
+def test_what_is_gone_already_makes_up_for_nothing(together):
+    x, evidence = problem(seed=2)
+    evidence.weight[0, 1] = evidence.weight[1, 4] = evidence.weight[1, 5] = 0
+    found = obs(damping=0.0)(dataclasses.replace(evidence, together=together))
+    for row in range(3):
+        live = evidence.weight[row] != 0
+        target = x[0].double() @ evidence.weight[row].double()
+        for q in range(6):
+            going = torch.arange(6) == q if together is None else together == together[q]
+            left = x[0].double() @ best(x[0], target, live & ~going) - target
+            cost = 0.5 * float(left.square().mean())
+            assert float(found[row, going].sum()) == pytest.approx(cost, rel=1e-2, abs=1e-4)
+
+
 def test_uncorrelated_inputs_make_it_wanda_squared():
     x = torch.diag(torch.tensor([1.0, 2.0, 3.0])) * 3**0.5
     weight = torch.randn(2, 3)

@@ -52,16 +52,31 @@ class obs:
         result = torch.empty_like(weight)
         for part in self._blocks(weight):
             for group in range(len(weight)):
-                inverse = torch.cholesky_inverse(self._factor(self._damped(gram, group, part), evidence.name))
-                rows = weight[group][:, part]
+                hessian, rows = self._damped(gram, group, part), weight[group][:, part]
                 if self.greedy:
-                    told = _one_by_one(rows, inverse)
-                elif evidence.together is None:
-                    told = rows.square() / (2 * inverse.diagonal())
+                    inverse = torch.cholesky_inverse(self._factor(hessian, evidence.name))
+                    result[group][:, part] = _one_by_one(rows, inverse)
                 else:
-                    told = _by_tiles(rows, inverse, evidence.together.to(rows.device)[part])
-                result[group][:, part] = told
+                    together = None if evidence.together is None else evidence.together.to(rows.device)[part]
+                    result[group][:, part] = self._at_once(rows, hessian, together, evidence.name)
         return result.reshape(evidence.weight.shape).float()
+
+    def _at_once(self, rows: Tensor, hessian: Tensor, together: Tensor | None, name: str) -> Tensor:
+        """The saliency of weights, or tiles of them, each as the next to go; what is gone already makes up for none."""
+        told = torch.zeros_like(rows)
+        patterns, which = torch.unique(rows != 0, dim=0, return_inverse=True)
+        for index, live in enumerate(patterns):
+            mine, stay = (which == index).nonzero(), live.nonzero().flatten()
+            if not len(stay):
+                continue
+            inverse = torch.cholesky_inverse(self._factor(hessian[stay][:, stay], name))
+            left = rows[mine, stay]
+            told[mine, stay] = (
+                left.square() / (2 * inverse.diagonal())
+                if together is None
+                else _by_tiles(left, inverse, together[stay])
+            )
+        return told
 
     def compensate(self, evidence: Evidence, keep: Tensor) -> Tensor:
         """The weight with zeros outside ``keep`` (bool, in its shape) and the rest updated for it.
@@ -131,7 +146,7 @@ def _by_tiles(rows: Tensor, inverse: Tensor, together: Tensor) -> Tensor:
     told = torch.empty_like(rows)
     sizes = torch.unique(together, return_counts=True)[1]
     starts, order = sizes.cumsum(0) - sizes, together.argsort(stable=True)
-    for size in sizes.unique().tolist():  # two at most: the last tile may be cut short
+    for size in sizes.unique().tolist():  # tiles at the edge are cut short, and some have lost columns
         columns = order[starts[sizes == size].unsqueeze(1) + torch.arange(size, device=order.device)]
         inside = inverse[columns.unsqueeze(2), columns.unsqueeze(1)]
         weights = rows[:, columns]
