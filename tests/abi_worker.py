@@ -102,7 +102,12 @@ def qmaxpool(told):
     return abi.QMaxPoolSpec(told["channels"], abi.Window(*told["window"]))
 
 
+def qmean(told):
+    return abi.QMeanSpec(*(told[name] for name in ("channels", "x_scale", "y_scale", "x_zero", "y_zero")))
+
+
 SPECS = {
+    "qmean": qmean,
     "conv": conv,
     "linear": linear,
     "depthwise": depthwise,
@@ -186,7 +191,7 @@ def run_tokens(library, kind, told, pool, x, at_end):
     return y.copy()
 
 
-BYTES = ("qblock", "qconv", "qdepthwise", "qmaxpool", "qadd", "pack4", "quantize4", "unpack4")
+BYTES = ("qblock", "qmean", "qconv", "qdepthwise", "qmaxpool", "qadd", "pack4", "quantize4", "unpack4")
 
 
 def run_bytes(library, kind, layer, told, pool, x, other, at_end):

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from abi_paths import Worker, available_paths
 from flyweight.kernels.library import available
 from int8_cases import (
+    SIZES,
     a_block,
     added,
     all_tiles,
@@ -122,6 +123,43 @@ def test_floats_to_fours(paths, batch, channels, plane, scale, data):
 
 scales = st.integers(1, 200).map(lambda parts: parts / 1024)
 byte = st.integers(0, 255)
+
+
+@few
+@given(
+    st.integers(1, 3),
+    SIZES,
+    st.integers(1, 60),
+    st.integers(1, 5),
+    scales,
+    scales,
+    byte,
+    byte,
+    st.integers(0, 2**32 - 1),
+)
+def test_mean(paths, batch, channels, height, width, x_scale, y_scale, x_zero, y_zero, seed):
+    random = np.random.default_rng(seed)
+    image = random.integers(0, 256, (batch, channels, height, width), dtype=np.uint8)
+    told = {"channels": channels, "x_scale": x_scale, "y_scale": y_scale, "x_zero": x_zero, "y_zero": y_zero}
+    sums = image.astype(np.int64).sum((2, 3), keepdims=True) - x_zero * height * width
+    means = sums.astype(np.float32) * (np.float32(x_scale) / (np.float32(y_scale) * np.float32(height * width)))
+    wanted = (np.rint(np.clip(means, -y_zero, 255 - y_zero)) + y_zero).astype(np.uint8)
+    agrees(paths, "qmean", told, in_fours(image, random), wanted, channels=channels)
+
+
+def test_mean_equals_onnx_runtime(paths):
+    random = np.random.default_rng(1)
+    image = random.integers(0, 256, (1, 10, 7, 9), dtype=np.uint8)
+    told = {"channels": 10, "x_scale": 0.031, "y_scale": 0.0047, "x_zero": 117, "y_zero": 121}
+    constants = {"x_scale": np.float32(0.031), "x_zero": np.uint8(117)}
+    constants |= {"y_scale": np.float32(0.0047), "y_zero": np.uint8(121)}
+    made = helper.make_node("QLinearGlobalAveragePool", ["x", *constants], ["y"], domain="com.microsoft")
+    wanted = a_session(made, TensorProto.UINT8, image.shape, constants).run(None, {"x": image})[0]
+    agrees(paths, "qmean", told, in_fours(image, random), wanted, channels=10)
+    for path, worker in paths.items():
+        x = in_fours(image, random)
+        assert "the scales are 0.031 and 0." in worker("qmean", told | {"y_scale": 0.0}, x, None, RUNS), path
+        assert "got 0 channels. Give 1 to 2^30." in worker("qmean", told | {"channels": 0}, x, None, RUNS), path
 
 
 @few
@@ -305,7 +343,9 @@ def a_session(node, kind, sizes, constants):
         [helper.make_tensor_value_info("y", TensorProto.UINT8, None)],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)], ir_version=9
+    )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

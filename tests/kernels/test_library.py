@@ -110,6 +110,7 @@ STRUCTURES = {
     "fw_qconv_spec": abi.QConvSpec,
     "fw_qdepthwise_spec": abi.QDepthwiseSpec,
     "fw_qmaxpool_spec": abi.QMaxPoolSpec,
+    "fw_qmean_spec": abi.QMeanSpec,
     "fw_qadd_spec": abi.QAddSpec,
     "fw_attention_spec": abi.AttentionSpec,
 }

@@ -73,6 +73,7 @@ CASES: dict[str, tuple[Any, list[Any], tuple[int, ...], int]] = {
         (3, 2, 5, 6, 4),
         2,
     ),
+    "mean": (node("QMean", ["x"], channels=6), ["n", 2, 9, 11, 4], (3, 2, 1, 1, 4), 2),
     "sum": (node("QAdd", ["x", "x"]), ["n", 2, 9, 11, 4], (3, 2, 9, 11, 4), 2),
     "packed": (node("Pack4", ["x"]), ["n", 6, 9, 11], (3, 2, 9, 11, 4), 2),
     "rounded and packed": (node("Quantize4", ["x"], scale=0.1, zero=3), ["n", 6, 9, 11], (3, 2, 9, 11, 4), 1),

@@ -97,6 +97,18 @@ _REQUANTIZE = (
 )
 
 
+class QMeanSpec(Structure):
+    """``fw_qmean_spec``."""
+
+    _fields_ = (
+        ("channels", c_int64),
+        ("x_scale", c_float),
+        ("y_scale", c_float),
+        ("x_zero", c_uint8),
+        ("y_zero", c_uint8),
+    )
+
+
 class QAddSpec(Structure):
     """``fw_qadd_spec``."""
 
@@ -159,6 +171,7 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "fw_qconv_create": (c_int, (POINTER(QConvSpec), POINTER(_LAYER))),
     "fw_qdepthwise_create": (c_int, (POINTER(QDepthwiseSpec), POINTER(_LAYER))),
     "fw_qmaxpool_create": (c_int, (POINTER(QMaxPoolSpec), POINTER(_LAYER))),
+    "fw_qmean_create": (c_int, (POINTER(QMeanSpec), POINTER(_LAYER))),
     "fw_qblock_create": (c_int, (_LAYER, _LAYER, _LAYER, POINTER(_LAYER))),
     "fw_layer_free": (None, (_LAYER,)),
     "fw_output_size": (c_int, (_LAYER, c_int64, c_int64, POINTER(c_int64))),

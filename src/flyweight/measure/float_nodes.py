@@ -22,7 +22,7 @@ _THROUGH = frozenset(
 _INTEGER = frozenset(
     (
         *("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
-        *("QSparseConv", "QDepthwise", "QMaxPool", "QAdd", "Pack4", "Quantize4", "Unpack4"),
+        *("QSparseConv", "QDepthwise", "QMaxPool", "QMean", "QAdd", "Pack4", "Quantize4", "Unpack4"),
     )
 )
 _EDGES = frozenset(("QuantizeLinear", "DequantizeLinear", "Constant", "Shape", "ConstantOfShape", "Cast"))

@@ -29,7 +29,7 @@ class Product:
 def products(node: Any, graph: Graph) -> list[Product] | None:
     """The products that ``node``, an operation of ours, stands for; None where a size is unknown, [] where there is
     none."""
-    if node.op_type in ("LayerNorm", "QAdd", "QMaxPool", "Pack4", "Quantize4", "Unpack4"):
+    if node.op_type in ("LayerNorm", "QAdd", "QMaxPool", "QMean", "Pack4", "Quantize4", "Unpack4"):
         return []
     names = [name for name in (*node.input, *node.output) if name and name not in graph.fixed]
     if any(name not in graph.shapes for name in names):

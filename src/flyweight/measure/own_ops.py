@@ -142,6 +142,14 @@ def _unpacked(node: Any, told: Mapping[str, Any], weight: str) -> Twin:
     ], (told["channels"], -(-told["channels"] // 4), 1, 1, 4)
 
 
+def _averaged(node: Any, told: Mapping[str, Any], weight: str) -> Twin:
+    from onnx import TensorProto, helper
+
+    axes = helper.make_tensor("", TensorProto.INT64, [2], [2, 3])
+    made = _node("ReduceMax", [node.input[0], f"{weight}.axes"], node.output[0], keepdims=1)
+    return [_node("Constant", [], f"{weight}.axes", value=axes), made], ()
+
+
 def _same(node: Any, told: Mapping[str, Any], weight: str) -> Twin:
     return [_node("Identity", node.input[:1], node.output[0])], ()
 
@@ -169,6 +177,7 @@ _TWINS: dict[str, Callable[[Any, Mapping[str, Any], str], Twin]] = {
     "QSparseConv": _conv4,
     "QDepthwise": _pooled,
     "QMaxPool": _pooled,
+    "QMean": _averaged,
     "QAdd": _same,
     "Pack4": _packed,
     "Quantize4": _packed,

@@ -1,17 +1,22 @@
-"""Linear layers of integers and many zeros: the integer kernels compute images, so a runtime multiplies their zeros."""
+"""Linear layers of integers and many zeros: the integer kernels compute images, so of all but those that read images of
+one pixel a runtime multiplies the zeros."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from flyweight.deploy.export.sparse.integers import Op
 from flyweight.deploy.export.sparse.net import Net
 
 _NAMED = 4
 
 
-def dense_linears(net: Net, fewest: float) -> tuple[str, ...]:
-    """A note that names the linear layers whose integer weights are zeros by the share ``fewest`` or more, if any."""
-    found = [net.path(node) for node in net.nodes if _zeros(net, node) >= fewest]
+def dense_linears(net: Net, fewest: float, ops: Sequence[Op]) -> tuple[str, ...]:
+    """A note that names the linear layers whose integer weights are zeros by the share ``fewest`` or more, if any, but
+    for those that ``ops`` compute."""
+    ours = {id(op.node) for op in ops}
+    found = [net.path(node) for node in net.nodes if id(node) not in ours and _zeros(net, node) >= fewest]
     if not found:
         return ()
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""

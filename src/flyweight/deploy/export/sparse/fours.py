@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from flyweight.deploy.export.bitmap import Left
 from flyweight.deploy.export.sparse.apply import declare
-from flyweight.deploy.export.sparse.integers import ADD, CONV, DEPTHWISE, Grid, Integers, Op, grid
+from flyweight.deploy.export.sparse.integers import (
+    ADD,
+    CONV,
+    DEPTHWISE,
+    FLAT,
+    MEAN,
+    Grid,
+    Integers,
+    Op,
+    computable,
+    grid,
+)
 from flyweight.deploy.export.sparse.join import joined
 from flyweight.deploy.export.sparse.net import Net
 from flyweight.deploy.export.sparse.sums import summed
@@ -26,7 +37,7 @@ def in_fours(proto: Any, net: Net, ops: Sequence[Op]) -> Left:
     out. What nobody reads any more goes."""
     graph = proto.graph
     writer = _Writer(net)
-    ops = summed(net, ops)
+    ops = summed(net, computable(ops))
     ends = {net.places[id(op.nodes[-1])]: op for op in ops}
     gone = {net.places[id(node)] for op in ops for node in op.nodes}
     ours = {op.result.codes for op in ops}
@@ -68,6 +79,7 @@ class _Writer:
         self.tensors: list[Any] = []
         self.left = Left()
         self._fours: set[str] = set()
+        self._names: dict[str, str] = {}  # of codes in fours, where they are not their own
 
     def written(self, op: Op, ours: set[str], others: set[str]) -> list[Any]:
         """``op`` as nodes; ``ours`` are the codes that our operations give, ``others`` what the rest of the graph
@@ -79,23 +91,42 @@ class _Writer:
             if x.codes not in ours and x.codes not in self._fours:
                 self._fours.add(x.codes)
                 nodes.append(_packed(self._net, x))
+        if op.op == FLAT:
+            self._names[op.y.codes] = self._named(op.xs[0].codes)
+            return [*nodes, *self._back(op, others)]
         names, attributes = self._told(op)
-        given = [*(_fours(x.codes) for x in op.xs), *names, *(_fours(x.codes) for x in op.reads[len(op.xs) :])]
+        read = [self._named(x.codes) for x in op.reads]
+        given = [*read[: len(op.xs)], *names, *read[len(op.xs) :]]
         made = helper.make_node(op.op, given, [_fours(op.result.codes)], domain=DOMAIN)
         made.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
         made.metadata_props.extend((op.sum or op).node.metadata_props)
         nodes.append(made)
-        if op.result.codes in others:
-            back = helper.make_node("Unpack4", [_fours(op.result.codes)], [op.result.codes], domain=DOMAIN)
-            back.attribute.append(helper.make_attribute("channels", op.channels))
-            nodes.append(back)
-        return nodes
+        return [*nodes, *self._back(op, others)]
+
+    def _back(self, op: Op, others: set[str]) -> list[Any]:
+        """What brings the codes of ``op`` back to where ``others`` look for them, if they do."""
+        from onnx import helper
+
+        codes = op.result.codes
+        if codes not in others:
+            return []
+        flat = op.op == FLAT or op.node.op_type == "Gemm"
+        image = f"{codes}.image" if flat else codes
+        back = helper.make_node("Unpack4", [self._named(codes)], [image], domain=DOMAIN, channels=op.channels)
+        return [back, *([helper.make_node("Flatten", [image], [codes])] if flat else [])]
+
+    def _named(self, codes: str) -> str:
+        return self._names.get(codes, _fours(codes))
 
     def _told(self, op: Op) -> tuple[list[str], dict[str, Any]]:
         """The names of the constants, and the attributes."""
         if op.op == ADD:
             return [], _sum(op, "y")
         bounds = {"y_low": op.low, "y_high": op.high}
+        if op.op == MEAN:
+            (x,) = op.xs
+            scales = {"x_scale": x.scale, "y_scale": op.y.scale}
+            return [], {"channels": op.channels, **scales, "x_zero": x.zero, "y_zero": op.y.zero}
         assert op.window is not None
         window = {"strides": op.window.strides, "dilations": op.window.dilations, "pads": op.window.pads}
         if op.weight is None:

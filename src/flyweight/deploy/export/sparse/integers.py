@@ -14,7 +14,9 @@ from flyweight.measure.graph import attribute
 if TYPE_CHECKING:
     from flyweight.deploy.export.sparse.net import Array
 
-CONV, DEPTHWISE, POOL, ADD = "QSparseConv", "QDepthwise", "QMaxPool", "QAdd"
+CONV, DEPTHWISE, POOL, MEAN, ADD = "QSparseConv", "QDepthwise", "QMaxPool", "QMean", "QAdd"
+FLAT = "Flatten"
+"""Images of one pixel as rows of a matrix: no operation of ours, for in fours they lie as they did."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,16 @@ class Op:
 
 
 def operations(net: Net) -> list[Op]:
-    """Every convolution, depthwise or of one group, max pool, and sum of two images that reads bytes and is rounded to
-    bytes, in the order of the graph."""
+    """Every convolution, depthwise or of one group, max pool, mean over an image, sum of two images, and linear
+    layer of images of one pixel that reads bytes and is rounded to bytes, in the order of the graph."""
     found = (_rounded(net, node) for node in net.nodes if node.op_type == "QuantizeLinear")
-    return [op for op in found if op is not None]
+    return computable([op for op in found if op is not None])
+
+
+def computable(ops: Sequence[Op]) -> list[Op]:
+    """``ops`` without the linear layers of which no one of them says that they read images."""
+    flat = {op.y.codes for op in ops if op.op == FLAT}
+    return [op for op in ops if op.node.op_type != "Gemm" or op.xs[0].codes in flat]
 
 
 def _rounded(net: Net, last: Any) -> Op | None:
@@ -161,14 +169,48 @@ def _conv(net: Net, node: Any, nodes: tuple[Any, ...], y: Grid, bounds: tuple[in
     return Op(DEPTHWISE if depthwise else CONV, nodes, (x,), y, *bounds, node, rows, window, weight)
 
 
-def _weight(net: Net, node: Any) -> Integers | None:
+def _mean(net: Net, node: Any, nodes: tuple[Any, ...], y: Grid, bounds: tuple[int, int]) -> Op | None:
+    x, shape = _read(net, node.input[0]), net.shapes.get(node.input[0])
+    if x is None or shape is None or not isinstance(shape[1], int) or bounds != (0, 255):
+        return None
+    return Op(MEAN, nodes, (x,), y, *bounds, node, shape[1])
+
+
+def _flat(net: Net, node: Any, nodes: tuple[Any, ...], y: Grid, bounds: tuple[int, int]) -> Op | None:
+    x, shape, made = _read(net, node.input[0]), net.shapes.get(node.input[0]), net.shapes.get(node.output[0])
+    same = x is not None and (x.scale, x.zero) == (y.scale, y.zero) and bounds == (0, 255)
+    if (
+        x is None
+        or not same
+        or shape is None
+        or shape[2:] != (1, 1)
+        or made != shape[:2]
+        or not isinstance(shape[1], int)
+    ):
+        return None
+    return Op(FLAT, nodes, (x,), y, *bounds, node, shape[1])
+
+
+def _linear(net: Net, node: Any, nodes: tuple[Any, ...], y: Grid, bounds: tuple[int, int]) -> Op | None:
+    maker = net.makers.get(node.input[0])
+    told = [attribute(node, name, default) for name, default in (("alpha", 1.0), ("beta", 1.0), ("transA", 0))]
+    if maker is None or maker.op_type != "DequantizeLinear" or told != [1, 1, 0] or not attribute(node, "transB", 0):
+        return None
+    x, weight = grid(net, maker, str(maker.input[0])), _weight(net, node, 2)
+    if x is None or weight is None:
+        return None
+    return Op(CONV, nodes, (x,), y, *bounds, node, len(weight.values), Window((1, 1)), weight)
+
+
+def _weight(net: Net, node: Any, rank: int = 4) -> Integers | None:
+    """``(rows, inputs)`` of a linear layer, whose ``rank`` is 2, as those of a 1x1 convolution."""
     import numpy as np
 
     stored = net.makers.get(node.input[1])
     if stored is None or stored.op_type != "DequantizeLinear":
         return None
     values, scale = net.constant(stored.input[0]), net.constant(stored.input[1])
-    if values is None or scale is None or values.dtype != "int8" or values.ndim != 4 or scale.dtype != "float32":
+    if values is None or scale is None or values.dtype != "int8" or values.ndim != rank or scale.dtype != "float32":
         return None
     zero = net.constant(stored.input[2]) if len(stored.input) > 2 else np.zeros((), np.int8)
     if zero is None or zero.any() or scale.ndim > 1 or (scale.ndim == 1 and attribute(stored, "axis", 1) != 0):
@@ -178,6 +220,7 @@ def _weight(net: Net, node: Any) -> Integers | None:
         bias = net.constant(node.input[2])
         if bias is None or bias.dtype != "float32":
             return None
+    values = values.reshape(*values.shape, *[1] * (4 - rank))
     return Integers(values, np.broadcast_to(scale, len(values)), bias, str(stored.input[0]))
 
 
@@ -201,4 +244,12 @@ def _add(net: Net, node: Any, nodes: tuple[Any, ...], y: Grid, bounds: tuple[int
     return Op(ADD, nodes, (a, b), y, *bounds, node, shapes[0][1])
 
 
-_KINDS = {"Conv": _conv, "MaxPool": _pool, "Add": _add}
+_KINDS = {
+    "Conv": _conv,
+    "MaxPool": _pool,
+    "GlobalAveragePool": _mean,
+    "Add": _add,
+    "Reshape": _flat,
+    "Flatten": _flat,
+    "Gemm": _linear,
+}

@@ -9,7 +9,7 @@ from typing import Any
 from flyweight.kernels.library import DOMAIN
 from flyweight.measure.own_parts import NETWORKS
 
-INTEGERS = ("Pack4", "QSparseConv", "QDepthwise", "QMaxPool", "QAdd", "Quantize4", "Unpack4")
+INTEGERS = ("Pack4", "QSparseConv", "QDepthwise", "QMaxPool", "QMean", "QAdd", "Quantize4", "Unpack4")
 FLOATS = ("SparseConv", "SparseLinear", "Depthwise", "SparseBlock", "Attention", "LayerNorm")
 """The operations that a network may be made of, by what they give."""
 

@@ -56,8 +56,8 @@ def sparse(proto: Any, example: Sequence[Tensor], kernels: str) -> Told:
     if kernels == "none":
         return Told()
     net = Net(proto)
-    dense = dense_linears(net, FEWEST)
     integers = operations(net)
+    dense = dense_linears(net, FEWEST, integers)
     told = _integers(proto, net, integers, example, kernels) if integers else _floats(proto, net, example, kernels)
     if kernels == "all" or why_not() is None:  # or all is dense, for another reason
         told.notes += dense

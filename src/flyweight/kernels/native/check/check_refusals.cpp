@@ -247,6 +247,10 @@ void Fields() {
   Refused("nowhere to put it", fw_linear_create(&sound.linear_spec, nullptr));
   Refused("nowhere to put it", fw_depthwise_create(&sound.depthwise_spec, nullptr));
   Refused("nowhere to put it", fw_block_create(&sound.block_spec, nullptr));
+  for (const float scale : {0.0f, -1.0f, std::numeric_limits<float>::quiet_NaN()}) {
+    const fw_qmean_spec mean = {4, 0.1f, scale, 0, 0};
+    Refused("scale of a mean", fw_qmean_create(&mean, &layer.made));
+  }
   Refused("layers of a block", fw_qblock_create(nullptr, nullptr, nullptr, &layer.made));
   Refused("nowhere to put it", fw_qconv_create(&sound.qconv_spec, nullptr));
   Refused("nowhere to put it", fw_qdepthwise_create(&sound.qdepthwise_spec, nullptr));

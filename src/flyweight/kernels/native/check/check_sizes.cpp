@@ -270,6 +270,15 @@ void QMaxPool(uint64_t seed) {
   RunQImage("integer pool", seed, random, layer, channels);
 }
 
+void QMean(uint64_t seed) {
+  Random random(seed);
+  const int64_t channels = random.From(1, 40);
+  const fw_qmean_spec spec = {channels, 0.02f, 0.03f, 100, 120};
+  Layer layer;
+  if (fw_qmean_create(&spec, &layer.made) != 0) return Fail("integer mean", seed, fw_error());
+  RunQImage("integer mean", seed, random, layer, channels);
+}
+
 void Bytes(uint64_t seed) {
   Random random(seed);
   const int64_t batch = random.From(1, 3), channels = random.From(1, 21), plane = random.From(1, 200);
@@ -355,7 +364,7 @@ int Main(uint64_t seed, uint64_t cases) {
     return 2;
   }
   constexpr void (*kinds[])(uint64_t) = {Conv,       Linear, Depthwise, Block, QConv,
-                                         QDepthwise, QBlock, QMaxPool,  Bytes, Tokens};
+                                         QDepthwise, QBlock, QMaxPool,  QMean, Bytes, Tokens};
   for (uint64_t i = 0; i < cases; ++i) {
     if (fw_set_threads(i % 3 == 0 ? 2 : 1) != 0) Fail("threads", i, fw_error());
     for (const auto kind : kinds) kind(seed + i);

@@ -130,6 +130,14 @@ typedef struct fw_qmaxpool_spec {
   fw_window window;
 } fw_qmaxpool_spec;
 
+/* y = round_half_to_even(clamp(sum (x - x_zero) * scale, -y_zero, 255 - y_zero)) + y_zero over each channel's pixels,
+ * with scale = x_scale / (y_scale * pixels), in float32, as ONNX Runtime's QLinearGlobalAveragePool computes it. */
+typedef struct fw_qmean_spec {
+  int64_t channels;
+  float x_scale, y_scale;
+  uint8_t x_zero, y_zero;
+} fw_qmean_spec;
+
 /* y = softmax(scale * q k^T + mask) v for each text and head, float32. q is (batch, queries, heads * size), k and v are
  * (batch, keys, heads * size), `q_token` and so on floats from a token to the next, so that they may be parts of one
  * tensor; y is without gaps. The mask has `keys` numbers in a row; mask_batch, mask_head and mask_query floats lie from
@@ -157,6 +165,7 @@ FW_EXPORT int fw_block_create(const fw_block_spec *spec, fw_layer **out);
 FW_EXPORT int fw_qconv_create(const fw_qconv_spec *spec, fw_layer **out);
 FW_EXPORT int fw_qdepthwise_create(const fw_qdepthwise_spec *spec, fw_layer **out);
 FW_EXPORT int fw_qmaxpool_create(const fw_qmaxpool_spec *spec, fw_layer **out);
+FW_EXPORT int fw_qmean_create(const fw_qmean_spec *spec, fw_layer **out);
 /* Three integer layers as one: expand (a 1x1 convolution, or NULL) -> depthwise -> project (a 1x1 convolution, perhaps
  * with a sum), to the last bit. They have to live as long as it does, and may be run besides. */
 FW_EXPORT int fw_qblock_create(const fw_layer *expand, const fw_layer *depthwise, const fw_layer *project,
@@ -193,13 +202,6 @@ FW_EXPORT int fw_attention_run(const fw_pool *pool, const fw_attention_spec *spe
  * y may be x. */
 FW_EXPORT int fw_layer_norm_run(const fw_pool *pool, int64_t rows, int64_t size, float epsilon, const float *gain,
                                 const float *bias, const float *x, float *y);
-/* The same of tensors whose features lie before their tokens, as the channels of an image of one row do: q and y are
- * (batch, heads * size, queries), k and v (batch, heads * size, keys), x (batch, size, tokens), without gaps; what the
- * description says of q_token, k_token and v_token is not read, and y may not be x. */
-FW_EXPORT int fw_attention_turned_run(const fw_pool *pool, const fw_attention_spec *spec, const float *q,
-                                      const float *k, const float *v, const float *mask, float *y);
-FW_EXPORT int fw_layer_norm_turned_run(const fw_pool *pool, int64_t batch, int64_t size, int64_t tokens, float epsilon,
-                                       const float *gain, const float *bias, const float *x, float *y);
 
 /* Tiles. Which are the fastest is measured at the first run of a size and kept for the process, and, where a file is
  * named (FLYWEIGHT_TILES, or fw_tiles_file), for the next one; FLYWEIGHT_TUNE=0 takes the default without measuring.

@@ -89,6 +89,10 @@ int fw_unpack4(const fw_pool *pool, int64_t batch, int64_t channels, int64_t pla
     const int64_t groups = flyweight::int8::CheckPlanes(pool, batch, channels, plane, x, y);
     const int64_t each = (channels + 3) / 4;
     const flyweight::int8::Table &table = flyweight::int8::ActiveTable();
+    if (plane == 1) {  // channels lie one after another in both
+      for (int64_t n = 0; n < groups / each; ++n) std::copy_n(x + 4 * each * n, channels, y + channels * n);
+      return;
+    }
     flyweight::ParallelFor(pool, groups, [&](int64_t i) {
       const int64_t channel = i % each * 4;
       uint8_t *to[4];

@@ -136,6 +136,7 @@ struct Table {
   void (*every)(const uint8_t *x, int64_t step, uint8_t *y, int64_t count);
   void (*add)(const AddRun &);
   void (*quantize)(const QuantizeRun &);
+  void (*sum)(const uint8_t *x, int64_t lanes, int32_t sums[4]);  // of the bytes of each channel
 };
 
 // One of each instruction set; which are there, and which is taken, is choose.cpp's to say.

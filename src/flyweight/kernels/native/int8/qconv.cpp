@@ -49,6 +49,7 @@ class QConv final : public fw_layer, public ConvSource {
   int64_t Pieces(const fw_pool *pool, int64_t height, int64_t width) const;
   Plan MakePlan(int64_t height, int64_t width, int64_t pieces) const;
   void MakeRuns(Piece &piece, int64_t begin, int64_t end) const;
+  bool Point() const;
   ConvTile Weights() const;
   ConvTile Tile(const Plan &plan, const Piece &piece, const Run &run, const uint8_t *planes) const;
   void RunOne(const fw_pool *pool, const Plan &plan, const uint8_t *x, const uint8_t *residual, uint8_t *y) const;
@@ -157,7 +158,10 @@ std::vector<int8_t> QConv::Pack(const int8_t *values, int64_t inputs) {
 
 int64_t QConv::Pieces(const fw_pool *pool, int64_t height, int64_t width) const {
   const ImageSize size = WindowResult(window_, height, width);
-  return PiecesOfRows(Threads(pool), size.height, size.width, table_.lanes);
+  // Of a 1x1 few vectors cost more cut in two than reading what the other thread wrote.
+  const int64_t threads = Threads(pool), fewest = Point() ? 3 * table_.lanes * threads : 0;
+  return size.height * size.width < fewest ? 1
+                                           : PiecesOfRows(Threads(pool), size.height, size.width, table_.lanes);
 }
 
 Plan QConv::MakePlan(int64_t height, int64_t width, int64_t pieces) const {
@@ -304,11 +308,14 @@ ConvTile QConv::Tile(const Plan &plan, const Piece &piece, const Run &run, const
   return call;
 }
 
-ConvView QConv::View() const {
+bool QConv::Point() const {
   const fw_window &w = window_;
-  const bool point = w.kernel_h == 1 && w.kernel_w == 1 && w.stride_h == 1 && w.stride_w == 1 && w.pad_top == 0 &&
-                     w.pad_left == 0 && w.pad_bottom == 0 && w.pad_right == 0 && !packing_.gains();
-  return {point, rows_, inputs_, groups_, input_groups_, columns_, Weights(), sums_, x_zero_};
+  return w.kernel_h == 1 && w.kernel_w == 1 && w.stride_h == 1 && w.stride_w == 1 && w.pad_top == 0 &&
+         w.pad_left == 0 && w.pad_bottom == 0 && w.pad_right == 0 && !packing_.gains();
+}
+
+ConvView QConv::View() const {
+  return {Point(), rows_, inputs_, groups_, input_groups_, columns_, Weights(), sums_, x_zero_};
 }
 
 }  // namespace

@@ -301,6 +301,25 @@ void AddAs(const AddRun &given) {
 
 void Add(const AddRun &run) { (run.addition.plain ? AddAs<true> : AddAs<false>)(run); }
 
+void SumUp(const uint8_t *x, int64_t count, int32_t sums[4]) {
+  int8_t ones[kBlock] = {};
+  for (int i = 0; i < kBlock; i += kBlock / 16) ones[i] = 1;  // of 16 bits each, where weights are those
+  const Vector::Weight weight = Vector::SpreadFour(ones);
+  Vector::Sum sum = Vector::All(0);
+  for (int64_t i = 0; i < count; i += Vector::kLanes) {
+    const Vector::Mask part = Vector::FirstOf(static_cast<int32_t>(Least(count - i, Vector::kLanes)));
+    const Vector::Raw raw = i + Vector::kLanes <= count ? Vector::Load(x + 4 * i) : Vector::LoadPart(x + 4 * i, part);
+    sum = Vector::Dot(sum, Vector::ToBytes(Vector::FirstThree(raw)), weight);
+  }
+  int32_t lanes[Vector::kLanes];
+  static_assert(sizeof lanes == sizeof sum, "a sum is its lanes");
+  __builtin_memcpy(lanes, &sum, sizeof lanes);
+  for (int c = 0; c < 4; ++c) {
+    sums[c] = 0;
+    for (int l = c; l < Vector::kLanes; l += 4) sums[c] += lanes[l];
+  }
+}
+
 void Quantize(const flyweight::int8::QuantizeRun &run) {
   const Quantization by = run.by;
   int64_t i = 0;
@@ -347,4 +366,5 @@ const flyweight::int8::Table kTable = {
     Every,
     Add,
     Quantize,
+    SumUp,
 };

@@ -160,6 +160,32 @@ class QMaxPool {
   Layer layer_;
 };
 
+class QMean {
+ public:
+  static constexpr const char *kName = "QMean";
+  static constexpr const char *kInputs[] = {"x"};
+  static constexpr Type kInputTypes[] = {kUint8};
+  static constexpr size_t kNeeded = 1;
+  static constexpr Type kOut = kUint8;
+
+  explicit QMean(const Node &node) : channels_(node.Integer("channels", 1, kMostRows)) {
+    const fw_qmean_spec spec{channels_, node.Number("x_scale"), node.Number("y_scale"), ByteOf(node, "x_zero"),
+                             ByteOf(node, "y_zero")};
+    Check(fw_qmean_create(&spec, layer_.out()));
+  }
+
+  void Run(Call &call) const { RunIntegers(call, layer_, channels_); }
+
+  static void Infer(const Shapes &shapes) {
+    const Shape x = shapes.Input(0);
+    if (x.size() == 5) shapes.Output(0, kUint8, {x[0], x[1], {1, ""}, {1, ""}, {4, ""}});
+  }
+
+ private:
+  int64_t channels_;
+  Layer layer_;
+};
+
 class QAdd {
  public:
   static constexpr const char *kName = "QAdd";
@@ -229,10 +255,12 @@ std::unique_ptr<Work> BlockOf(const std::array<const Work *, 3> &parts, bool sum
 const OrtCustomOp *QSparseConvOp() { return Operation<QSparseConv>::Table(); }
 const OrtCustomOp *QDepthwiseOp() { return Operation<QDepthwise>::Table(); }
 const OrtCustomOp *QMaxPoolOp() { return Operation<QMaxPool>::Table(); }
+const OrtCustomOp *QMeanOp() { return Operation<QMean>::Table(); }
 const OrtCustomOp *QAddOp() { return Operation<QAdd>::Table(); }
 const Kind &QSparseConvKind() { return KindOf<QSparseConv>(); }
 const Kind &QDepthwiseKind() { return KindOf<QDepthwise>(); }
 const Kind &QMaxPoolKind() { return KindOf<QMaxPool>(); }
+const Kind &QMeanKind() { return KindOf<QMean>(); }
 const Kind &QAddKind() { return KindOf<QAdd>(); }
 
 }  // namespace flyweight::ort

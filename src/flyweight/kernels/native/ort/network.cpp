@@ -2,8 +2,8 @@
 // together once, not for each of them anew, and what lies between two stays in room of the node's own.
 //
 // Part i has its attributes as `i.<name>`, its kind as `i.operation`, and in `i.reads` a number v for each of its
-// inputs: input v of the node where v >= 0, the result of part -2 - v where v <= -2, none where v is -1. The last part's
-// result is the node's.
+// inputs: input v of the node where v >= 0, the result of part -2 - v where v <= -2, none where v is -1. What the last
+// part gives the node gives.
 #include <algorithm>
 #include <mutex>
 
@@ -19,9 +19,9 @@ constexpr int64_t kMostInputs = int64_t{1} << 20;
 
 const Kind &KindNamed(const std::string &name) {
   for (const Kind *kind :
-       {&QSparseConvKind(), &QDepthwiseKind(), &QMaxPoolKind(), &QAddKind(), &Pack4Kind(), &Quantize4Kind(),
-        &Unpack4Kind(), &SparseConvKind(), &SparseLinearKind(), &DepthwiseKind(), &SparseBlockKind(), &AttentionKind(),
-        &LayerNormKind()}) {
+       {&QSparseConvKind(), &QDepthwiseKind(), &QMaxPoolKind(), &QMeanKind(), &QAddKind(), &Pack4Kind(),
+        &Quantize4Kind(), &Unpack4Kind(), &SparseConvKind(), &SparseLinearKind(), &DepthwiseKind(),
+        &SparseBlockKind(), &AttentionKind(), &LayerNormKind()}) {
     if (name == kind->name) return *kind;
   }
   throw Failure{"it is made of an operation '" + name + "', which no network is. Export the file again.",

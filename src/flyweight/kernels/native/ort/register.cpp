@@ -13,7 +13,8 @@ std::atomic<const OrtApi *> loaded{nullptr};
 const OrtCustomOpDomain *Fill(const OrtApi *api, OrtCustomOpDomain *domain) {
   for (const OrtCustomOp *op :
        {SparseConvOp(), SparseLinearOp(), DepthwiseOp(), SparseBlockOp(), QSparseConvOp(), QDepthwiseOp(), QMaxPoolOp(),
-        QAddOp(), QNetworkOp(), NetworkOp(), Pack4Op(), Quantize4Op(), Unpack4Op(), AttentionOp(), LayerNormOp()}) {
+        QMeanOp(), QAddOp(), QNetworkOp(), NetworkOp(), Pack4Op(), Quantize4Op(), Unpack4Op(), AttentionOp(),
+        LayerNormOp()}) {
     Invoke<kCustomOpDomainAdd>(api, domain, op);
   }
   return domain;
