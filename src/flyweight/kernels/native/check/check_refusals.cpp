@@ -62,7 +62,7 @@ struct Sound {
     linear_spec = {linear.matrix, bias.get(), FW_GELU};
     depthwise_spec = {6, {2, 2, 1, 1, 1, 1, 1, 1, 0, 0}, weight.get(), bias.get(), FW_RELU6};
     qconv_spec = {qconv.matrix, window, qbias.get(), scale.get(), 3, 4, 0, 255, nullptr, 0};
-    qdepthwise_spec = {6, window, bytes.get(), qbias.get(), scale.get(), 3, 4, 0, 255, nullptr, 0};
+    qdepthwise_spec = {6, window, bytes.get(), qbias.get(), scale.get(), 3, 4, 0, 255};
     qmaxpool_spec = {6, window};
     block_spec = {&expand, &depthwise_spec, &project, 1};
   }
