@@ -61,9 +61,7 @@ class Heads(nn.Module):
 def test_what_the_reader_can_mend_is_told_first():
     model = nn.Sequential(nn.Linear(3, 16), Heads(), Heads(), nn.Linear(16, 4))
     task = dataclasses.replace(plain_task(model), example=(torch.randn(2, 5, 3),))
-    told = (
-        r"no heads that can be taken away \(1.qkv: .* holds the size \d+ as a number \(an attribute"
-    )
+    told = r"no heads that can be taken away \(1.qkv: .* holds the size \d+ as a number \(an attribute"
     with pytest.raises(UnsupportedError, match=told):
         Prune(0.5, structure=head())(model, task)
 

@@ -90,9 +90,7 @@ def test_rounds_go_on_where_layers_are_passed_by_already(task, score):
 
 
 def test_a_traced_graph_has_no_layers_any_more(task):
-    with pytest.raises(
-        UnsupportedError, match=r"in a traced graph, .*Take Prune\(structure=layer\(\)\) before"
-    ):
+    with pytest.raises(UnsupportedError, match=r"in a traced graph, .*Take Prune\(structure=layer\(\)\) before"):
         run((Quantize(), Prune(0.5, structure=layer())), task.model, task)
 
 
