@@ -176,18 +176,19 @@ def run(library, kind, layer, told, x, residual, threads, at_end):
     return y.copy()
 
 
-TOKENS = ("attention", "layer_norm")
+TOKENS = ("attention", "attention_turned", "layer_norm", "layer_norm_turned")
 
 
 def run_tokens(library, kind, told, pool, x, at_end):
     """One call of what stands between linear layers; the other arrays are in ``told``, as "others"."""
     y = fenced(np.full(told["shape"], np.nan, np.float32), at_end)
     others = [None if array is None else fenced(array, at_end).ctypes.data for array in told["others"]]
-    if kind == "attention":
+    function = getattr(library, f"fw_{kind}_run")
+    if kind.startswith("attention"):
         spec = abi.AttentionSpec(*told["spec"])
-        checked(library, library.fw_attention_run(pool, ctypes.byref(spec), x.ctypes.data, *others, y.ctypes.data))
+        checked(library, function(pool, ctypes.byref(spec), x.ctypes.data, *others, y.ctypes.data))
     else:
-        checked(library, library.fw_layer_norm_run(pool, *told["spec"], *others, x.ctypes.data, y.ctypes.data))
+        checked(library, function(pool, *told["spec"], *others, x.ctypes.data, y.ctypes.data))
     return y.copy()
 
 

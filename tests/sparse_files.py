@@ -75,6 +75,8 @@ class SparseBlock(_Op):
 
 class Attention(_Op):
     def _run(self, q, k, v, mask=None, **_):
+        if q.ndim == 4:  # features before tokens
+            return (self._run(*(x[:, :, 0].swapaxes(1, 2) for x in (q, k, v)), mask)[0].swapaxes(1, 2)[:, :, None],)
         heads = [_tensor(x).unflatten(2, (self._told("heads"), self._told("size"))).transpose(1, 2) for x in (q, k, v)]
         mixed = F.scaled_dot_product_attention(*heads, attn_mask=_tensor(mask), scale=self._told("scale"))
         return (mixed.transpose(1, 2).flatten(2).numpy(),)
@@ -83,6 +85,9 @@ class Attention(_Op):
 class LayerNorm(_Op):
     def _run(self, x, gain, bias=None, **_):
         gain, bias = _tensor(gain), _tensor(bias)
+        if self._told("channels", 0):
+            turned = F.layer_norm(_tensor(x).movedim(1, -1), gain.shape, gain, bias, self._told("epsilon"))
+            return (turned.movedim(-1, 1).numpy(),)
         return (F.layer_norm(_tensor(x), gain.shape, gain, bias, self._told("epsilon")).numpy(),)
 
 

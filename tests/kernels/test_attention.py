@@ -80,6 +80,9 @@ def test_attention(paths, batch, queries, keys, heads, size, gaps, masked, scale
     scores = scores if mask is None else scores + torch.from_numpy(mask).double()
     wanted = (torch.softmax(scores, -1) @ split[2]).transpose(1, 2).flatten(2)[:batch]
     assert_agrees(paths, "attention", told, q_all, wanted)
+    others = (*(np.ascontiguousarray(x.swapaxes(1, 2)) for x in (k, v)), mask)
+    told |= {"others": others, "shape": (batch, width, queries)}
+    assert_agrees(paths, "attention_turned", told, np.ascontiguousarray(q.swapaxes(1, 2)), wanted.mT)
 
 
 @quick
@@ -92,6 +95,20 @@ def test_layer_norm(paths, rows, size, shifts, seed):
     wide = [torch.from_numpy(array).double() for array in (x, gain, bias)]
     wanted = F.layer_norm(wide[0], (size,), wide[1], wide[2] if shifts else None, float(np.float32(1e-2)))
     assert_agrees(paths, "layer_norm", told, x, wanted)
+
+
+@quick
+@given(st.integers(0, 3), counts, st.one_of(counts, st.integers(1, 400)), st.booleans(), st.integers(0, 2**32 - 1))
+def test_layer_norm_of_features_before_tokens(paths, batch, tokens, size, shifts, seed):
+    random = np.random.default_rng(seed)
+    x = (random.standard_normal((batch, size, tokens)) * 3 + random.standard_normal((batch, 1, tokens)) * 10).astype(
+        "f"
+    )
+    gain, bias = (random.standard_normal(size).astype(np.float32) for _ in range(2))
+    told = {"spec": (batch, size, tokens, 1e-2), "others": (gain, bias if shifts else None), "shape": x.shape}
+    wide = [torch.from_numpy(array).double() for array in (x, gain, bias)]
+    wanted = F.layer_norm(wide[0].mT, (size,), wide[1], wide[2] if shifts else None, float(np.float32(1e-2))).mT
+    assert_agrees(paths, "layer_norm_turned", told, x, wanted)
 
 
 def test_what_contradicts_itself_is_refused(paths):
@@ -110,3 +127,5 @@ def test_what_contradicts_itself_is_refused(paths):
     told = {"spec": (2, 0, 1e-5), "others": (x, None), "shape": (64,)}
     for worker in paths.values():
         assert "rows=2, size=0" in worker("layer_norm", told, x, None, RUNS[:1])
+        turned = {**told, "spec": (1, 0, 2, 1e-5)}
+        assert "batch=1, size=0, tokens=2" in worker("layer_norm_turned", turned, x, None, RUNS[:1])

@@ -110,6 +110,43 @@ def test_floats_as_one_by_one(place, threads):
             assert np.array_equal(run(whole, x=x), expected)
 
 
+def chain():
+    """Blocks one after another, with and without a residual, at strides of one and two; the first expands nothing."""
+    weights, nodes = {}, []
+    sizes = ((8, 24, 8, 1), (8, 40, 12, 2), (12, 72, 12, 1), (12, 72, 12, 1), (12, 70, 20, 2), (20, 120, 20, 1))
+    for place, (inputs, between, rows, stride) in enumerate(sizes):
+        for name, shape in (("e", (between, inputs)), ("p", (rows, between))):
+            _, weights[f"{name}v{place}"], weights[f"{name}k{place}"] = tiles(RANDOM, shape, (4, 1))
+        weights[f"d{place}"] = RANDOM.standard_normal((between, 1, 3, 3)).astype(np.float32) / 9
+        weights[f"b{place}"] = RANDOM.standard_normal(between).astype(np.float32)
+        expand = "-" if place == 0 else f"ev{place}"
+        names = [f"t{place}", expand, expand.replace("v", "k"), "-", f"d{place}", f"b{place}"]
+        told = {"inputs": inputs, "rows": rows, "residual": int(stride == 1 and place > 0), "strides": [stride, stride]}
+        if place == 0:  # the depthwise convolution reads x
+            weights[f"d{place}"], weights[f"b{place}"] = weights[f"d{place}"][:inputs], weights[f"b{place}"][:inputs]
+            _, weights["pv0"], weights["pk0"] = tiles(RANDOM, (rows, inputs), (4, 1))
+        else:
+            told |= {"expand_rows": between, "expand_block": [4, 1], "expand_activation": "Relu6"}
+        told |= {"project_block": [4, 1], "activation": "Relu6", "pads": [1, 1, 1, 1]}
+        names += [f"pv{place}", f"pk{place}"]
+        out = "y" if place + 1 == len(sizes) else f"t{place + 1}"
+        nodes.append(node("SparseBlock", " ".join(names), out, **told))
+    return nodes, weights
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_blocks_that_hand_images_on_in_parts(threads):
+    nodes, weights = chain()
+    (made,) = joined(nodes, {"y"})
+    apart = opened(file(nodes, {"t0": None}, weights))
+    whole = opened(file(made, {"t0": None}, weights), threads)
+    for size in ((1, 8, 56, 56), (1, 8, 29, 31), (2, 8, 28, 28), (3, 8, 40, 17), (1, 8, 112, 90), (4, 8, 64, 64)):
+        x = RANDOM.standard_normal(size).astype(np.float32)
+        expected = run(apart, t0=x)
+        for _ in range(2):
+            assert np.array_equal(run(whole, t0=x), expected)
+
+
 def test_a_network_gives_what_its_name_says():
     nodes, weights, _ = float_layers()[0]
     (made,) = joined(nodes, {"y"})

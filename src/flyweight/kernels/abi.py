@@ -184,6 +184,8 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "fw_unpack4": (c_int, _BYTES),
     "fw_attention_run": (c_int, (POINTER(Pool), POINTER(AttentionSpec), *[c_void_p] * 5)),
     "fw_layer_norm_run": (c_int, (POINTER(Pool), c_int64, c_int64, c_float, *[c_void_p] * 4)),
+    "fw_attention_turned_run": (c_int, (POINTER(Pool), POINTER(AttentionSpec), *[c_void_p] * 5)),
+    "fw_layer_norm_turned_run": (c_int, (POINTER(Pool), c_int64, c_int64, c_int64, c_float, *[c_void_p] * 4)),
     "fw_tiles_file": (c_int, (c_char_p,)),
     "fw_peak_gflops": (c_double, ()),
     "fw_peak_int8_gops": (c_double, ()),

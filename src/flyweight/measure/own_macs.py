@@ -55,5 +55,6 @@ def _products(node: Any, graph: Graph) -> Iterator[Product]:
         yield Product(places * math.prod(graph.shapes[node.input[4]]))
         yield Product(places * told["rows"] * told["expand_rows"], weights[-1])
     elif node.op_type == "Attention":
-        keys = graph.shapes[node.input[1]][1] if len(node.input) > 1 and node.input[1] else x[1]
-        yield Product(2 * x[0] * x[1] * keys * told["heads"] * told["size"])
+        axis = 3 if len(x) == 4 else 1  # of tokens: features before them make images of one row
+        keys = graph.shapes[node.input[1]][axis] if len(node.input) > 1 and node.input[1] else x[axis]
+        yield Product(2 * x[0] * x[axis] * keys * told["heads"] * told["size"])

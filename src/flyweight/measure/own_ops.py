@@ -155,9 +155,10 @@ def _same(node: Any, told: Mapping[str, Any], weight: str) -> Twin:
 
 
 def _attention(node: Any, told: Mapping[str, Any], weight: str) -> Twin:
+    if len(node.input) > 1 and node.input[1]:
+        return _same(node, told, weight)
     width = told["heads"] * told["size"]
-    read = width if len(node.input) > 1 and node.input[1] else 3 * width
-    return [_node("MatMul", [node.input[0], weight], node.output[0])], (read, width)
+    return [_node("MatMul", [node.input[0], weight], node.output[0])], (3 * width, width)
 
 
 def _constant(name: str, value: int) -> Any:

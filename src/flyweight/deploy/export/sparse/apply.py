@@ -8,15 +8,17 @@ from typing import Any
 from flyweight.deploy.export.sparse.change import Change
 from flyweight.deploy.export.sparse.join import joined
 from flyweight.deploy.export.sparse.net import Net
+from flyweight.deploy.export.sparse.turn import turned
 from flyweight.kernels.library import DOMAIN
 
 VERSION = 1
 """Of the domain of our operations."""
 
 
-def apply(proto: Any, net: Net, changes: Sequence[Change]) -> None:
+def apply(proto: Any, net: Net, changes: Sequence[Change], turn: bool = False) -> None:
     """Puts each of ``changes``, found in ``net``, in the place of its last node, and those that follow one another
-    into one; constants that nobody reads any more go. ``proto`` is that of ``net``, or a copy."""
+    into one, their tokens turned first if asked (``turn.py``); constants that nobody reads any more go. ``proto`` is
+    that of ``net``, or a copy."""
     if not changes:
         return
     graph = proto.graph
@@ -24,6 +26,8 @@ def apply(proto: Any, net: Net, changes: Sequence[Change]) -> None:
     made = {net.places[id(change.nodes[-1])]: change.made for change in changes}
     gone = {net.places[id(node)] for change in changes for node in change.nodes}
     written = [made.get(place, node) for place, node in enumerate(nodes) if place in made or place not in gone]
+    if turn:
+        written = turned(written, net, net.outputs)
     copies = joined([type(node).FromString(node.SerializeToString()) for node in written], net.outputs)
     del graph.node[:]
     graph.node.extend(copies)

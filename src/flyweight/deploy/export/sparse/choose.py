@@ -28,6 +28,10 @@ _FEW = 4
 
 WHOLE_SECONDS = 0.15
 
+MOST_TURNED = 32
+"""Tokens up to which a transformer is tried with features before tokens. With more, threads that share them write side
+by side, and take away from each other what their processors fetch ahead."""
+
 
 @dataclass(frozen=True, eq=False)
 class Option:
@@ -46,11 +50,12 @@ class Option:
 
 @dataclass
 class Chosen:
-    """The ``changes`` to make; ``gain`` is the dense model's time over the one with them, ``ran`` and ``stayed`` name
-    the parts with zeros that run on the kernels and those that do not, each with that ratio of its own, ``why`` is told
-    where nothing could be timed."""
+    """The ``changes`` to make, with tokens ``turned`` or not; ``gain`` is the dense model's time over the one with
+    them, ``ran`` and ``stayed`` name the parts with zeros that run on the kernels and those that do not, each with that
+    ratio of its own, ``why`` is told where nothing could be timed."""
 
     changes: list[Change] = field(default_factory=list)
+    turned: bool = False
     gain: float = 1.0
     ran: dict[str, float] = field(default_factory=dict)
     stayed: dict[str, float | None] = field(default_factory=dict)
@@ -95,8 +100,9 @@ def choose(proto: Any, net: Net, example: Sequence[Any]) -> Chosen:
         if option.zeros:
             told: Any = chosen.ran if ratio >= WORTH else chosen.stayed
             told[option.name] = ratio
-    ways = [best, every] if len(every) > len(best) else [best]
-    plain, *whole = _whole(proto, net, [way for way in ways if way], arrays)
+    ways = [(way, False) for way in ([best, every] if len(every) > len(best) else [best]) if way]
+    ways += [(way, True) for way, _ in ways[-1:] if _short(way, at)]
+    plain, *whole = _whole(proto, net, ways, arrays)
     if not whole:
         return chosen
     fastest = min(range(len(whole)), key=lambda way: whole[way] * (WORTH if way else 1.0))
@@ -105,7 +111,7 @@ def choose(proto: Any, net: Net, example: Sequence[Any]) -> Chosen:
         chosen.stayed |= chosen.ran
         chosen.ran = {}
         return chosen
-    chosen.changes = [way for way in ways if way][fastest]
+    chosen.changes, chosen.turned = ways[fastest]
     if chosen.changes is every:
         chosen.ran |= {name: ratio for name, ratio in chosen.stayed.items() if ratio is not None}
         chosen.stayed = {name: ratio for name, ratio in chosen.stayed.items() if ratio is None}
@@ -162,18 +168,26 @@ def _heat(proto: Any, net: Net, option: Option, at: Sizes) -> Heat:
     return Heat((forms, tuple(at[name] for name in inputs)), written)
 
 
-def _whole(proto: Any, net: Net, ways: Sequence[Sequence[Change]], arrays: Sequence[Any]) -> tuple[float, ...]:
-    """Milliseconds of the dense model, and of the model with each of ``ways``."""
+def _short(changes: Sequence[Change], at: Sizes) -> bool:
+    """Whether attention is among ``changes``, and each over few tokens."""
+    tokens = [at[change.inputs[0]][1] for change in changes if change.made.op_type == "Attention"]
+    return bool(tokens) and max(tokens) <= MOST_TURNED
+
+
+def _whole(
+    proto: Any, net: Net, ways: Sequence[tuple[Sequence[Change], bool]], arrays: Sequence[Any]
+) -> tuple[float, ...]:
+    """Milliseconds of the dense model, and of the model with each of ``ways``: changes, and whether tokens turn."""
     if not ways:
         return (1.0,)
 
     def written(folder: Path) -> list[Path]:
         paths = [folder / f"{i}.onnx" for i in range(len(ways) + 1)]
         paths[0].write_bytes(proto.SerializeToString())
-        for path, way in zip(paths[1:], ways, strict=True):
+        for path, (way, turn) in zip(paths[1:], ways, strict=True):
             copy = type(proto)()
             copy.CopyFrom(proto)
-            apply(copy, net, way)
+            apply(copy, net, way, turn)
             path.write_bytes(copy.SerializeToString())
         return paths
 

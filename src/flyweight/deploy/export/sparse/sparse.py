@@ -81,7 +81,7 @@ def _floats(proto: Any, net: Net, example: Sequence[Tensor], kernels: str) -> To
     except FlyweightError as error:
         return Told(notes=(f"layers of zeros run dense: {error}",))
     told = Told(_counted(chosen.changes), _notes(chosen), (NEEDS,) if chosen.changes else ())
-    apply(proto, net, chosen.changes)
+    apply(proto, net, chosen.changes, chosen.turned)
     return told
 
 

@@ -11,6 +11,10 @@ void fw_layer::OutputSize(int64_t, int64_t, int64_t *) const {
 void fw_layer::RunImage(const fw_pool *, int64_t, int64_t, int64_t, const float *, const float *, float *) const {
   Fail("a %s doesn't run on float images. Make a convolution, a depthwise layer or a block.", kind());
 }
+void fw_layer::RunCutImage(const fw_pool *, int64_t, int64_t, int64_t, const float *, int64_t, float *,
+                           int64_t *) const {
+  Fail("a %s doesn't run on images in parts. Make a block, or give it whole images.", kind());
+}
 void fw_layer::RunTokens(const fw_pool *, int64_t, const float *, const float *, float *) const {
   Fail("a %s doesn't run on tokens. Make a linear with fw_linear_create.", kind());
 }
@@ -62,6 +66,17 @@ int fw_image_run(const fw_layer *layer, const fw_pool *pool, int64_t batch, int6
     CheckPool(pool);
     CheckImage(batch, height, width, x, y);
     if (batch > 0) checked.RunImage(pool, batch, height, width, x, residual, y);
+  });
+}
+
+int fw_block_run(const fw_layer *layer, const fw_pool *pool, int64_t batch, int64_t height, int64_t width,
+                 const float *x, int64_t x_parts, float *y, int64_t *y_parts) {
+  return Guard("fw_block_run", [&] {
+    const fw_layer &checked = Checked(layer);
+    CheckPool(pool);
+    CheckImage(batch, height, width, x, y);
+    if (y_parts == nullptr) Fail("y_parts is NULL. Say whether y may lie in parts.");
+    if (batch > 0) checked.RunCutImage(pool, batch, height, width, x, x_parts, y, y_parts);
   });
 }
 

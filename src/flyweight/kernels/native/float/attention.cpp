@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/fetch.h"
 #include "core/kernels.h"
 #include "core/pool.h"
 #include "core/scratch.h"
@@ -12,6 +13,9 @@ namespace {
 
 constexpr int64_t kLargest = int64_t{1} << 40;
 
+// Numbers of a thread's own below which they are not shared out.
+constexpr int64_t kSharedNumbers = 4096;
+
 int64_t Times(int64_t a, int64_t b) {
   int64_t product;
   if (__builtin_mul_overflow(a, b, &product) || product > kLargest)
@@ -20,7 +24,7 @@ int64_t Times(int64_t a, int64_t b) {
   return product;
 }
 
-void Check(const fw_attention_spec &s) {
+void Check(const fw_attention_spec &s, bool turned) {
   if (s.batch < 0 || s.queries < 0 || s.keys < 1 || s.heads < 1 || s.size < 1)
     Fail("batch=%lld, queries=%lld, keys=%lld, heads=%lld, size=%lld; keys, heads and size have to be positive, and "
          "the others not negative.",
@@ -28,20 +32,27 @@ void Check(const fw_attention_spec &s) {
          static_cast<long long>(s.heads), static_cast<long long>(s.size));
   const int64_t width = Times(s.heads, s.size);
   for (const int64_t token : {s.q_token, s.k_token, s.v_token}) {
+    if (turned) break;
     if (token < width)
       Fail("tokens lie %lld floats apart, and one has heads * size = %lld.", static_cast<long long>(token),
            static_cast<long long>(width));
     Times(Times(s.batch, std::max(s.queries, s.keys)), token);
   }
+  Times(Times(s.batch, std::max(s.queries, s.keys)), width);
   if (s.mask_batch < 0 || s.mask_head < 0 || s.mask_query < 0) Fail("a step of the mask is negative.");
   Times(Times(s.batch, s.mask_batch), 1);
   Times(Times(s.heads, s.mask_head), 1);
   Times(Times(s.queries, s.mask_query), 1);
 }
 
+// Where a tensor lies: features of a token one after the other, or, turned, tokens of a feature.
+struct Place {
+  int64_t token, feature;  // floats from one to the next
+};
+
 // One head of one text, `count` queries from `first` on.
-void AttendTile(const fw_attention_spec &s, int64_t text, int64_t head, int64_t first, int64_t count, const float *q,
-                const float *k, const float *v, const float *mask, float *y) {
+void AttendTile(const fw_attention_spec &s, bool turned, int64_t text, int64_t head, int64_t first, int64_t count,
+                const float *q, const float *k, const float *v, const float *mask, float *y) {
   const SpmmKernels &spmm = Spmm();
   const TokenKernels &tokens = Tokens();
   const int64_t vectors = (count + tokens.lanes - 1) / tokens.lanes, width = vectors * tokens.lanes;
@@ -52,31 +63,47 @@ void AttendTile(const fw_attention_spec &s, int64_t text, int64_t head, int64_t 
       Scratch::kPanel, static_cast<size_t>(width * (s.size + s.keys + rounded + (own_masks ? s.keys : 0))));
   float *const scores = panel + width * s.size, *const tile = scores + width * s.keys;
   float *const masks = tile + width * rounded;
-  const int64_t row = text * s.queries + first, column = head * s.size;
-  spmm.pack_tokens(q + row * s.q_token + column, s.q_token, s.size, count, panel, width);
+  const auto at = [&](const float *x, int64_t count_of_tokens, int64_t token, Place place) {
+    const int64_t size = turned ? s.heads * s.size * count_of_tokens : place.token * count_of_tokens;
+    return x + text * size + head * s.size * place.feature + token * place.token;
+  };
+  const Place query = turned ? Place{1, s.queries} : Place{s.q_token, 1};
+  const Place key = turned ? Place{1, s.keys} : Place{s.k_token, 1};
+  const Place value = turned ? Place{1, s.keys} : Place{s.v_token, 1};
+  const Place result = turned ? Place{1, s.queries} : Place{s.heads * s.size, 1};
+  q = at(q, s.queries, first, query);
+  const bool direct = turned && count == width;  // whole vectors, which already lie as the loop reads and writes them
+  if (turned && !direct) spmm.pack_rows(q, query.feature, s.size, count, panel, width);
+  if (!turned) spmm.pack_tokens(q, query.token, s.size, count, panel, width);
   if (mask != nullptr) mask += text * s.mask_batch + head * s.mask_head + first * s.mask_query;
   if (own_masks) spmm.pack_tokens(mask, s.mask_query, s.keys, count, masks, width);
+  float *const to = y + (at(y, s.queries, first, result) - y);
   AttendCall call;
-  call.queries = panel;
-  call.keys = k + text * s.keys * s.k_token + column;
-  call.key_ld = s.k_token;
-  call.values = v + text * s.keys * s.v_token + column;
-  call.value_ld = s.v_token;
+  call.queries = direct ? q : panel;
+  call.query_ld = direct ? query.feature : width;
+  call.keys = at(k, s.keys, 0, key);
+  call.key_ld = key.token;
+  call.key_step = key.feature;
+  call.values = at(v, s.keys, 0, value);
+  call.value_ld = value.token;
+  call.value_step = value.feature;
   call.mask = own_masks ? masks : mask;
   call.mask_ld = own_masks ? width : 0;
   call.key_count = s.keys;
   call.size = s.size;
   call.scale = s.scale;
   call.scores = scores;
-  call.y = tile;
+  call.y = direct ? to : tile;
+  call.y_ld = direct ? result.feature : width;
   tokens.attend[vectors - 1](call);
-  const int64_t y_ld = s.heads * s.size;
-  spmm.store_tokens(tile, width, s.size, count, nullptr, 0, y + row * y_ld + column, y_ld, FW_NONE);
+  if (!turned) spmm.store_tokens(tile, width, s.size, count, nullptr, 0, to, result.token, FW_NONE);
+  for (int64_t i = 0; turned && !direct && i < s.size; ++i)
+    std::copy_n(tile + i * width, count, to + i * result.feature);
 }
 
-void Attention(const fw_pool *pool, const fw_attention_spec &s, const float *q, const float *k, const float *v,
-               const float *mask, float *y) {
-  Check(s);
+void Attention(const fw_pool *pool, const fw_attention_spec &s, bool turned, const float *q, const float *k,
+               const float *v, const float *mask, float *y) {
+  Check(s, turned);
   if (s.batch == 0 || s.queries == 0) return;
   if (q == nullptr || k == nullptr || v == nullptr || y == nullptr) Fail("q, k, v or y is NULL.");
   const int64_t most = static_cast<int64_t>(Tokens().lanes) * kMaxQueryVectors;
@@ -86,12 +113,12 @@ void Attention(const fw_pool *pool, const fw_attention_spec &s, const float *q, 
   const int64_t work = s.keys * s.size * std::min(most, s.queries);
   const int64_t total = Times(heads, tiles);
   const int64_t threads = Threads(pool);
-  const int64_t tasks = threads == 1 ? 1 : std::min({total, threads * 4, total * work / 32768 + 1});
+  const int64_t most_tasks = turned ? threads : threads * 4;  // turned, a thread has made its heads' rows itself
+  const int64_t tasks = threads == 1 ? 1 : std::min({total, most_tasks, total * work / 32768 + 1});
   ParallelFor(pool, tasks, [&](int64_t task) {
     for (int64_t i = total * task / tasks; i < total * (task + 1) / tasks; ++i) {
-      const int64_t first = i % tiles * most;
-      AttendTile(s, i / tiles / s.heads, i / tiles % s.heads, first, std::min(most, s.queries - first), q, k, v, mask,
-                 y);
+      const int64_t text = i / tiles / s.heads, head = i / tiles % s.heads, first = i % tiles * most;
+      AttendTile(s, turned, text, head, first, std::min(most, s.queries - first), q, k, v, mask, y);
     }
   });
 }
@@ -108,6 +135,36 @@ void LayerNorm(const fw_pool *pool, int64_t rows, int64_t size, float epsilon, c
   ParallelFor(pool, tasks, [&](int64_t task) {
     const int64_t first = rows * task / tasks, last = rows * (task + 1) / tasks;
     Tokens().normalize(x + first * size, last - first, size, gain, bias, epsilon, y + first * size);
+  });
+}
+
+// Over the features of each token of (batch, size, tokens): threads take tokens, or where those are too few to be cut
+// features, each finding out the mean for itself.
+void LayerNormTurned(const fw_pool *pool, int64_t batch, int64_t size, int64_t tokens, float epsilon, const float *gain,
+                     const float *bias, const float *x, float *y) {
+  if (batch < 0 || size < 1 || tokens < 0)
+    Fail("batch=%lld, size=%lld, tokens=%lld; features of a positive number are needed.", static_cast<long long>(batch),
+         static_cast<long long>(size), static_cast<long long>(tokens));
+  if (batch == 0 || tokens == 0) return;
+  if (gain == nullptr || x == nullptr || y == nullptr) Fail("gain, x or y is NULL.");
+  const TokenKernels &loops = Tokens();
+  const int64_t work = Times(Times(batch, size), tokens), threads = Threads(pool);
+  const int64_t vectors = (tokens + loops.lanes - 1) / loops.lanes, units = batch * vectors;
+  const int64_t tasks = std::min(threads, work / kSharedNumbers + 1);
+  const bool cut = units < tasks;
+  if (x == y) Fail("y is x, which threads still read. Give y room of its own.");
+  ParallelFor(pool, tasks, [&](int64_t task) {
+    const int64_t first = cut ? 0 : units * task / tasks, last = cut ? units : units * (task + 1) / tasks;
+    const int64_t low = cut ? size * task / tasks : 0, high = cut ? size * (task + 1) / tasks : size;
+    for (int64_t unit = first; unit < last;) {
+      // As many vectors of one text as follow one another.
+      const int64_t text = unit / vectors, end = std::min(last, (text + 1) * vectors);
+      const int64_t token = unit % vectors * loops.lanes, stop = std::min(tokens, (end - text * vectors) * loops.lanes);
+      const int64_t place = text * size * tokens + token;
+      if (tasks > 1) FetchRows(x + place, tokens, size, stop - token);
+      loops.normalize_columns(x + place, tokens, size, stop - token, low, high, gain, bias, epsilon, y + place);
+      unit = end;
+    }
   });
 }
 
@@ -136,7 +193,15 @@ int fw_attention_run(const fw_pool *pool, const fw_attention_spec *spec, const f
                      const float *mask, float *y) {
   return flyweight::Guard("fw_attention_run", [&] {
     if (spec == nullptr) flyweight::Fail("its description is NULL.");
-    flyweight::Attention(pool, *spec, q, k, v, mask, y);
+    flyweight::Attention(pool, *spec, false, q, k, v, mask, y);
+  });
+}
+
+int fw_attention_turned_run(const fw_pool *pool, const fw_attention_spec *spec, const float *q, const float *k,
+                            const float *v, const float *mask, float *y) {
+  return flyweight::Guard("fw_attention_turned_run", [&] {
+    if (spec == nullptr) flyweight::Fail("its description is NULL.");
+    flyweight::Attention(pool, *spec, true, q, k, v, mask, y);
   });
 }
 
@@ -144,5 +209,12 @@ int fw_layer_norm_run(const fw_pool *pool, int64_t rows, int64_t size, float eps
                       const float *bias, const float *x, float *y) {
   return flyweight::Guard("fw_layer_norm_run",
                           [&] { flyweight::LayerNorm(pool, rows, size, epsilon, gain, bias, x, y); });
+}
+
+int fw_layer_norm_turned_run(const fw_pool *pool, int64_t batch, int64_t size, int64_t tokens, float epsilon,
+                             const float *gain, const float *bias, const float *x, float *y) {
+  return flyweight::Guard("fw_layer_norm_turned_run", [&] {
+    flyweight::LayerNormTurned(pool, batch, size, tokens, epsilon, gain, bias, x, y);
+  });
 }
 }

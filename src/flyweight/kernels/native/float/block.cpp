@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/fetch.h"
 #include "core/window.h"
 
 namespace flyweight {
@@ -25,18 +26,6 @@ int64_t ScratchLd(int64_t columns) { return (CeilDivide(columns, 16) | 1) * 16; 
 // are met: two vectors and a tap lie beyond the padding at most.
 constexpr int64_t kLoose = 64;
 constexpr int32_t kLoosePadding = 16;
-
-// Bytes that are asked for at once at most: beyond them the processor's own guesses do as well.
-constexpr int64_t kFetchedBytes = 128 << 10;
-
-// Asks for `count` floats of each of `rows` rows.
-void FetchRows(const float *x, int64_t ld, int64_t rows, int64_t count) {
-  constexpr int64_t kLine = 16;
-  for (; rows > 0; --rows, x += ld) {
-    for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(x + i);
-    if (count > 0) __builtin_prefetch(x + count - 1);
-  }
-}
 
 // Where the input of each kept block begins, rows of inputs being `ld` apart.
 std::vector<int32_t> Offsets(const TilePattern &pattern, int64_t ld) {
@@ -161,6 +150,8 @@ BlockPlan::BlockPlan(const BlockWeight &weight, const SpmmKernels &kernels, int6
     expanded_ld_ = ScratchLd(most_inputs * width);
     expanded_size_ = Product(cut.group, expanded_ld_, "the block") + 2 * kLoose;
     expand_offsets_ = Offsets(weight.expand->matrix.pattern, height * width);
+    gathered_ld_ = ScratchLd(std::min(most_inputs, height) * width);
+    gathered_offsets_ = Offsets(weight.expand->matrix.pattern, gathered_ld_);
   }
   for (int64_t part = 0; part <= cut_.parts && cut_.parts > 1; ++part)
     part_starts_.push_back(StartsFrom(weight.project.matrix.pattern, groups_ * part / cut_.parts * cut_.group));
@@ -189,18 +180,18 @@ ColumnTiles BlockPlan::ProjectTiles(int64_t strip) const {
   return ColumnTiles((rows.last - rows.first) * result_.width, kernels_.lanes, cut_.project_vectors);
 }
 
-void BlockPlan::Expand(const float *x, const Range &rows, int64_t first, int64_t last, float *expanded) const {
+void BlockPlan::Expand(const BlockInput &x, const Range &rows, int64_t first, int64_t last, float *expanded) const {
   const int64_t columns = (rows.last - rows.first) * width_;
   if (columns == 0) return;
   const ColumnTiles tiles(columns, kernels_.lanes, cut_.expand_vectors);
   Tiles run(kernels_, *weight_.expand, tiles);
-  run.call.offsets = expand_offsets_.data();
+  run.call.offsets = x.gathered ? gathered_offsets_.data() : expand_offsets_.data();
   run.call.first = first;
   run.call.last = last;
   run.call.rows = RowsOf(weight_.expand->matrix.pattern, first, last);
   run.call.y_ld = expanded_ld_;
   for (int64_t tile = 0; tile < tiles.count; ++tile) {
-    run.call.x = x + rows.first * width_ + tiles.FirstColumn(tile);
+    run.call.x = x.x + (x.gathered ? 0 : rows.first * width_) + tiles.FirstColumn(tile);
     run.call.y = expanded + tiles.FirstColumn(tile);
     run.Run(tile);
   }
@@ -209,11 +200,26 @@ void BlockPlan::Expand(const float *x, const Range &rows, int64_t first, int64_t
 void BlockPlan::Fetch(const float *x, int64_t strip) const {
   const Range inside = Inside(MetRows(ResultRows(strip)));
   const int64_t count = (inside.last - inside.first) * width_;
-  if (weight_.inputs() * count * int64_t{sizeof(float)} <= kFetchedBytes)
-    FetchRows(x + inside.first * width_, height_ * width_, weight_.inputs(), count);
+  FetchRows(x + inside.first * width_, height_ * width_, weight_.inputs(), count);
 }
 
-void BlockPlan::Make(const float *x, int64_t strip, int64_t group, float *expanded, float *made) const {
+BlockInput BlockPlan::Gather(const float *x, int64_t x_parts, int64_t strip, float *rows) const {
+  const Range inside = Inside(MetRows(ResultRows(strip)));
+  for (int64_t part = 0; part < x_parts; ++part) {
+    const int64_t begin = height_ * part / x_parts, end = height_ * (part + 1) / x_parts;
+    const int64_t first = std::max(begin, inside.first), last = std::min(end, inside.last);
+    if (first >= last) continue;
+    const float *from = x + weight_.inputs() * begin * width_ + (first - begin) * width_;
+    const int64_t ld = (end - begin) * width_, count = (last - first) * width_;
+    if (first == inside.first && last == inside.last) FetchRows(from, ld, weight_.inputs(), count);
+    float *to = rows + (first - inside.first) * width_;
+    for (int64_t channel = 0; channel < weight_.inputs(); ++channel, from += ld, to += gathered_ld_)
+      std::copy_n(from, count, to);
+  }
+  return {rows, true};
+}
+
+void BlockPlan::Make(const BlockInput &x, int64_t strip, int64_t group, float *expanded, float *made) const {
   const Range rows = ResultRows(strip), met = MetRows(rows), inside = Inside(met);
   const int64_t channel = group * cut_.group, end = std::min(channel + cut_.group, weight_.depthwise.channels);
   DepthwiseCall call = weight_.depthwise.Call(width_, result_.width);
@@ -235,7 +241,7 @@ void BlockPlan::Make(const float *x, int64_t strip, int64_t group, float *expand
     call.x_first = met.first;
     call.x_last = met.last;
   } else {
-    call.x = x + channel * height_ * width_ + inside.first * width_;
+    call.x = x.x + channel * height_ * width_ + inside.first * width_;
     call.x_plane = height_ * width_;
     call.x_first = inside.first;
     call.x_last = inside.last;
@@ -252,31 +258,40 @@ void BlockPlan::Make(const float *x, int64_t strip, int64_t group, float *expand
   loop_(call);
 }
 
-void BlockPlan::Project(const float *x, const float *made, int64_t strip, Range tiles, Range rows, float *y) const {
+void BlockPlan::Project(const BlockInput &x, const float *made, int64_t strip, Range tiles, Range rows, bool cut_y,
+                        float *y) const {
   const ColumnTiles cut = ProjectTiles(strip);
   const TilePattern &pattern = weight_.project.matrix.pattern;
-  const int64_t plane = result_.height * result_.width;
-  const int64_t begin = rows.first * pattern.block_rows * plane + ResultRows(strip).first * result_.width;
+  const Range made_rows = ResultRows(strip);
+  const int64_t row = rows.first * pattern.block_rows, column_of_strip = made_rows.first * result_.width;
+  const int64_t plane = (cut_y ? made_rows.last - made_rows.first : result_.height) * result_.width;
+  const int64_t begin = row * plane + column_of_strip * (cut_y ? weight_.rows() : 1);
+  // Where a residual is added, rows of x are rows of the result.
+  const int64_t x_plane = x.gathered ? gathered_ld_ : height_ * width_;
+  const int64_t x_first = x.gathered ? Inside(MetRows(made_rows)).first : 0;
+  const int64_t x_begin = row * x_plane + (made_rows.first - x_first) * width_;
   Tiles run(kernels_, weight_.project, cut);
   run.call.offsets = project_offsets_.data();
   run.call.first = rows.first;
   run.call.last = rows.last;
   run.call.rows = RowsOf(pattern, rows.first, rows.last);
   run.call.y_ld = plane;
-  run.call.residual_ld = plane;
+  run.call.residual_ld = x_plane;
   for (int64_t tile = tiles.first; tile < tiles.last; ++tile) {
     const int64_t column = cut.FirstColumn(tile);
     run.call.x = made + column;
     run.call.y = y + begin + column;
-    run.call.residual = weight_.residual ? x + begin + column : nullptr;
+    run.call.residual = weight_.residual ? x.x + x_begin + column : nullptr;
     run.Run(tile);
   }
 }
 
-void BlockPlan::ProjectPart(const float *x, const float *made, int64_t part, Range rows, float *y) const {
+void BlockPlan::ProjectPart(const BlockInput &x, const float *made, int64_t part, Range rows, float *y) const {
   const ColumnTiles cut = ProjectTiles(0);
   const TilePattern &pattern = weight_.project.matrix.pattern;
   const int64_t plane = result_.height * result_.width, begin = rows.first * pattern.block_rows * plane;
+  const int64_t x_plane = x.gathered ? gathered_ld_ : height_ * width_;
+  const int64_t x_begin = rows.first * pattern.block_rows * x_plane;
   const bool last = part + 1 == cut_.parts;
   Tiles run(kernels_, weight_.project, cut);
   run.call.offsets = project_offsets_.data();
@@ -288,12 +303,12 @@ void BlockPlan::ProjectPart(const float *x, const float *made, int64_t part, Ran
   run.call.last = rows.last;
   run.call.rows = RowsOf(pattern, rows.first, rows.last);
   run.call.y_ld = plane;
-  run.call.residual_ld = plane;
+  run.call.residual_ld = x_plane;
   for (int64_t tile = 0; tile < cut.count; ++tile) {
     const int64_t column = cut.FirstColumn(tile);
     run.call.x = made + column;
     run.call.y = y + begin + column;
-    run.call.residual = last && weight_.residual ? x + begin + column : nullptr;
+    run.call.residual = last && weight_.residual ? x.x + x_begin + column : nullptr;
     run.Run(tile);
   }
 }

@@ -43,28 +43,14 @@ class BlockLayer final : public fw_layer {
   void RunImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const float *x,
                 const float *residual, float *y) const override {
     if (residual != nullptr) Fail("a block adds its own x where it is made so. Pass NULL for the residual.");
-    const int64_t threads = Threads(pool);
-    const int64_t sharing = batch % threads == 0 ? 1 : threads;  // threads that work on the same image
-    const std::shared_ptr<const BlockPlan> found =
-        plans_.Get({height, width, sharing}, [&] { return MakePlan(height, width, sharing, x); });
-    const BlockPlan &plan = *found;
-    const int64_t x_size = weight_.inputs() * height * width;
-    const int64_t y_size = weight_.rows() * plan.result().height * plan.result().width;
-    if (plan.parts() > 1) {
-      for (int64_t image = 0; image < batch; ++image) RunParts(pool, plan, x + image * x_size, y + image * y_size);
-      return;
-    }
-    const int64_t strips = plan.strips();
-    // Strips share nothing, so threads need not wait for each other; but they must come out even.
-    const int64_t whole = batch * strips >= 4 * threads ? batch * strips : batch * strips / threads * threads;
-    ParallelFor(pool, whole, [&](int64_t item) {
-      const int64_t image = item / strips;
-      RunStrip(plan, x + image * x_size, item % strips, y + image * y_size);
-    });
-    for (int64_t item = whole; item < batch * strips; ++item) {
-      const int64_t image = item / strips;
-      RunPhases(pool, plan, x + image * x_size, item % strips, y + image * y_size);
-    }
+    Run(pool, batch, height, width, x, 1, y, false);
+  }
+
+  void RunCutImage(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const float *x, int64_t x_parts,
+                   float *y, int64_t *y_parts) const override {
+    if (x_parts < 1 || x_parts > height || (x_parts > 1 && !weight_.expand))
+      Fail("x lies in %lld parts. Give 1, or where the block expands as many as x has rows at most.", ll{x_parts});
+    *y_parts = Run(pool, batch, height, width, x, x_parts, y, *y_parts != 0);
   }
 
  private:
@@ -75,16 +61,59 @@ class BlockLayer final : public fw_layer {
     return ThreadScratch<float>(Scratch::kTile, static_cast<size_t>(plan.ExpandedSize()));
   }
 
-  void RunStrip(const BlockPlan &plan, const float *x, int64_t strip, float *y) const {
-    float *const made = Made(plan), *const expanded = Expanded(plan);
+  // All images, x in parts of rows; gives the parts that y lies in, more than one only where it `may`: as many as
+  // strips, where each thread has one.
+  int64_t Run(const fw_pool *pool, int64_t batch, int64_t height, int64_t width, const float *x, int64_t x_parts,
+              float *y, bool may) const {
+    const int64_t threads = Threads(pool);
+    const int64_t sharing = batch % threads == 0 ? 1 : threads;  // threads that work on the same image
+    const std::shared_ptr<const BlockPlan> found =
+        plans_.Get({height, width, sharing}, [&] { return MakePlan(height, width, sharing, x); });
+    const BlockPlan &plan = *found;
+    const int64_t x_size = weight_.inputs() * height * width;
+    const int64_t y_size = weight_.rows() * plan.result().height * plan.result().width;
+    if (plan.parts() > 1) {
+      for (int64_t image = 0; image < batch; ++image)
+        RunParts(pool, plan, x + image * x_size, x_parts, y + image * y_size);
+      return 1;
+    }
+    const int64_t strips = plan.strips();
+    const bool cut = may && strips > 1 && strips == sharing;
+    // Strips share nothing, so threads need not wait for each other; but they must come out even.
+    const int64_t whole = batch * strips >= 4 * threads ? batch * strips : batch * strips / threads * threads;
+    ParallelFor(pool, whole, [&](int64_t item) {
+      const int64_t image = item / strips;
+      RunStrip(plan, x + image * x_size, x_parts, item % strips, cut, y + image * y_size);
+    });
+    for (int64_t item = whole; item < batch * strips; ++item) {
+      const int64_t image = item / strips;
+      if (x_parts > 1 || cut)  // (by one thread: rare, where there are more images than threads)
+        RunStrip(plan, x + image * x_size, x_parts, item % strips, cut, y + image * y_size);
+      else
+        RunPhases(pool, plan, x + image * x_size, item % strips, y + image * y_size);
+    }
+    return cut ? strips : 1;
+  }
+
+  BlockInput Input(const BlockPlan &plan, const float *x, int64_t x_parts, int64_t strip) const {
+    if (x_parts > 1) {
+      const size_t size = static_cast<size_t>(plan.GatheredSize());
+      return plan.Gather(x, x_parts, strip, ThreadScratch<float>(Scratch::kImage, size));
+    }
     plan.Fetch(x, strip);
-    for (int64_t group = 0; group < plan.groups(); ++group) plan.Make(x, strip, group, expanded, made);
-    plan.Project(x, made, strip, {0, plan.tiles(strip)}, {0, weight_.project.matrix.pattern.tile_rows}, y);
+    return {x};
+  }
+
+  void RunStrip(const BlockPlan &plan, const float *x, int64_t x_parts, int64_t strip, bool cut, float *y) const {
+    float *const made = Made(plan), *const expanded = Expanded(plan);
+    const BlockInput input = Input(plan, x, x_parts, strip);
+    for (int64_t group = 0; group < plan.groups(); ++group) plan.Make(input, strip, group, expanded, made);
+    plan.Project(input, made, strip, {0, plan.tiles(strip)}, {0, weight_.project.matrix.pattern.tile_rows}, cut, y);
   }
 
   // A small image by all threads: each makes channels of its own, and adds what they give to each result where the part
   // before has added its own. The sums so go through the parts in order, some block rows behind each other.
-  void RunParts(const fw_pool *pool, const BlockPlan &plan, const float *x, float *y) const {
+  void RunParts(const fw_pool *pool, const BlockPlan &plan, const float *x, int64_t x_parts, float *y) const {
     const int64_t parts = plan.parts(), rows = weight_.project.matrix.pattern.tile_rows;
     const int64_t turns = std::min<int64_t>(rows, kTurns);
     std::vector<Turns> done(static_cast<size_t>(parts));
@@ -94,12 +123,12 @@ class BlockLayer final : public fw_layer {
       const int64_t part = begun.fetch_add(1);
       const Turns::Ending ending{done[static_cast<size_t>(part)]};
       float *const made = Made(plan), *const expanded = Expanded(plan);
-      plan.Fetch(x, 0);
+      const BlockInput input = Input(plan, x, x_parts, 0);
       const Range groups = plan.Groups(part);
-      for (int64_t group = groups.first; group < groups.last; ++group) plan.Make(x, 0, group, expanded, made);
+      for (int64_t group = groups.first; group < groups.last; ++group) plan.Make(input, 0, group, expanded, made);
       for (int64_t turn = 0; turn < turns; ++turn) {
         if (part > 0) done[static_cast<size_t>(part) - 1].WaitFor(turn);
-        plan.ProjectPart(x, made, part, {rows * turn / turns, rows * (turn + 1) / turns}, y);
+        plan.ProjectPart(input, made, part, {rows * turn / turns, rows * (turn + 1) / turns}, y);
         done[static_cast<size_t>(part)].Ended(turn);
       }
     });
@@ -108,7 +137,7 @@ class BlockLayer final : public fw_layer {
   // One strip by all threads: first its channels, then, when all of them are there, its columns.
   void RunPhases(const fw_pool *pool, const BlockPlan &plan, const float *x, int64_t strip, float *y) const {
     float *const made = Made(plan);
-    ParallelFor(pool, plan.groups(), [&](int64_t group) { plan.Make(x, strip, group, Expanded(plan), made); });
+    ParallelFor(pool, plan.groups(), [&](int64_t group) { plan.Make({x}, strip, group, Expanded(plan), made); });
     const int64_t tiles = plan.tiles(strip);
     const std::vector<int64_t> cuts =
         CutBlockRows(weight_.project.matrix.pattern, (4 * Threads(pool) + tiles - 1) / tiles);
@@ -116,7 +145,7 @@ class BlockLayer final : public fw_layer {
     ParallelFor(pool, tiles * parts, [&](int64_t task) {
       const size_t part = static_cast<size_t>(task % parts);
       const int64_t tile = task / parts;
-      plan.Project(x, made, strip, {tile, tile + 1}, {cuts[part], cuts[part + 1]}, y);
+      plan.Project({x}, made, strip, {tile, tile + 1}, {cuts[part], cuts[part + 1]}, false, y);
     });
   }
 
@@ -131,7 +160,7 @@ class BlockLayer final : public fw_layer {
         if (y == nullptr) y = MakeAligned<float>(static_cast<size_t>(weight_.rows() * result.height * result.width));
         const size_t i = static_cast<size_t>(std::find(tiles.begin(), tiles.end(), tile) - tiles.begin());
         const BlockPlan plan(weight_, kernels_, height, width, from[i]);
-        for (int64_t strip = 0; strip < plan.strips(); ++strip) RunStrip(plan, x, strip, y.get());
+        for (int64_t strip = 0; strip < plan.strips(); ++strip) RunStrip(plan, x, 1, strip, false, y.get());
       });
       return from[static_cast<size_t>(std::find(tiles.begin(), tiles.end(), best) - tiles.begin())];
     };

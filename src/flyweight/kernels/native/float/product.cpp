@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/fetch.h"
 #include "core/scratch.h"
 
 namespace flyweight {
@@ -79,6 +80,9 @@ void ImageProduct::Run(const float *x, const float *residual, float *y, int64_t 
     panel = own;
   }
   const int64_t begin = tiles_.FirstColumn(tile);
+  // Where threads share rows, each reads what all of them have made.
+  if (!pack_ && last - first < pattern.tile_rows && inputs_.taps.size() == 1)
+    FetchRows(x + begin, inputs_.channel_ld, pattern.inputs, tiles_.ColumnsOf(tile));
   const int64_t row = first * pattern.block_rows;
   const int64_t place = row * y_ld_ + begin;
   SpmmCall call;

@@ -178,6 +178,11 @@ FW_EXPORT int fw_output_size(const fw_layer *layer, int64_t height, int64_t widt
 /* Of convolutions, depthwise layers and blocks; `residual` only where the layer takes one (a convolution). */
 FW_EXPORT int fw_image_run(const fw_layer *layer, const fw_pool *pool, int64_t batch, int64_t height, int64_t width,
                            const float *x, const float *residual, float *y);
+/* Of blocks. An image of `height` rows may lie in n parts, part i all channels of rows [height * i / n, height * (i + 1)
+ * / n), one part after the other: then what one thread makes lies together, and processors that fetch ahead fetch
+ * nothing that is another's. x lies in x_parts; *y_parts says whether y may (not 0), and is told how many it does. */
+FW_EXPORT int fw_block_run(const fw_layer *layer, const fw_pool *pool, int64_t batch, int64_t height, int64_t width,
+                           const float *x, int64_t x_parts, float *y, int64_t *y_parts);
 FW_EXPORT int fw_linear_run(const fw_layer *layer, const fw_pool *pool, int64_t tokens, const float *x,
                             const float *residual, float *y);
 /* Of the integer layers, c4 to c4; `residual` for a convolution that was made with a sum, and NULL for the others. */
@@ -202,6 +207,13 @@ FW_EXPORT int fw_attention_run(const fw_pool *pool, const fw_attention_spec *spe
  * y may be x. */
 FW_EXPORT int fw_layer_norm_run(const fw_pool *pool, int64_t rows, int64_t size, float epsilon, const float *gain,
                                 const float *bias, const float *x, float *y);
+/* The same of tensors whose features lie before their tokens, as the channels of an image of one row do: q and y are
+ * (batch, heads * size, queries), k and v (batch, heads * size, keys), x (batch, size, tokens), without gaps; what the
+ * description says of q_token, k_token and v_token is not read, and y may not be x. */
+FW_EXPORT int fw_attention_turned_run(const fw_pool *pool, const fw_attention_spec *spec, const float *q,
+                                      const float *k, const float *v, const float *mask, float *y);
+FW_EXPORT int fw_layer_norm_turned_run(const fw_pool *pool, int64_t batch, int64_t size, int64_t tokens, float epsilon,
+                                       const float *gain, const float *bias, const float *x, float *y);
 
 /* Tiles. Which are the fastest is measured at the first run of a size and kept for the process, and, where a file is
  * named (FLYWEIGHT_TILES, or fw_tiles_file), for the next one; FLYWEIGHT_TUNE=0 takes the default without measuring.

@@ -10,16 +10,17 @@ constexpr int SumRows(int vectors) {
   return rows;
 }
 
-// sum[r][v] = in[0][v] factor(r, 0) + in[1][v] factor(r, 1) + ..., where factor(r, i) lies at r * row + i * step.
+// sum[r][v] = in[0][v] factor(r, 0) + in[1][v] factor(r, 1) + ..., where in[i] lies at i * in_ld and factor(r, i) at
+// r * row + i * step.
 template <int kRows, int kVectors>
-FW_INLINE void Products(const float *in, int64_t count, const float *factors, int64_t row, int64_t step,
+FW_INLINE void Products(const float *in, int64_t in_ld, int64_t count, const float *factors, int64_t row, int64_t step,
                         V (&sum)[kRows][kVectors]) {
   FW_UNROLL
   for (int r = 0; r < kRows; ++r) {
     FW_UNROLL
     for (int v = 0; v < kVectors; ++v) sum[r][v] = Vec::Set(0.0f);
   }
-  for (int64_t i = 0; i < count; ++i, in += kVectors * Vec::kLanes, factors += step) {
+  for (int64_t i = 0; i < count; ++i, in += in_ld, factors += step) {
     V x[kVectors];
     FW_UNROLL
     for (int v = 0; v < kVectors; ++v) x[v] = Vec::Load(in + v * Vec::kLanes);
@@ -39,15 +40,16 @@ FW_INLINE int64_t Scores(const AttendCall &call, int64_t key, V (&top)[kVectors]
   const V scale = Vec::Set(call.scale);
   for (; key + kRows <= call.key_count; key += kRows) {
     V sum[kRows][kVectors];
-    Products<kRows, kVectors>(call.queries, call.size, call.keys + key * call.key_ld, call.key_ld, 1, sum);
+    Products<kRows, kVectors>(call.queries, call.query_ld, call.size, call.keys + key * call.key_ld, call.key_ld,
+                              call.key_step, sum);
     FW_UNROLL
     for (int r = 0; r < kRows; ++r) {
       FW_UNROLL
       for (int v = 0; v < kVectors; ++v) {
         V score = Vec::Mul(sum[r][v], scale);
         if (call.mask != nullptr) {
-          score = Vec::Add(score, call.mask_ld == 0 ? Vec::Set(call.mask[key + r])
-                                                    : Vec::Load(call.mask + (key + r) * call.mask_ld + v * Vec::kLanes));
+          const float *const own = call.mask + (key + r) * call.mask_ld + v * Vec::kLanes;
+          score = Vec::Add(score, call.mask_ld == 0 ? Vec::Set(call.mask[key + r]) : Vec::Load(own));
         }
         top[v] = Vec::Max(top[v], score);
         Vec::Store(call.scores + (key + r) * kWidth + v * Vec::kLanes, score);
@@ -64,12 +66,13 @@ FW_INLINE int64_t Means(const AttendCall &call, int64_t feature, const V (&weigh
   constexpr int kWidth = kVectors * Vec::kLanes;
   for (; feature + kRows <= call.size; feature += kRows) {
     V sum[kRows][kVectors];
-    Products<kRows, kVectors>(call.scores, call.key_count, call.values + feature, 1, call.value_ld, sum);
+    Products<kRows, kVectors>(call.scores, kWidth, call.key_count, call.values + feature * call.value_step,
+                              call.value_step, call.value_ld, sum);
     FW_UNROLL
     for (int r = 0; r < kRows; ++r) {
       FW_UNROLL
       for (int v = 0; v < kVectors; ++v)
-        Vec::Store(call.y + (feature + r) * kWidth + v * Vec::kLanes, Vec::Mul(sum[r][v], weight[v]));
+        Vec::Store(call.y + (feature + r) * call.y_ld + v * Vec::kLanes, Vec::Mul(sum[r][v], weight[v]));
     }
   }
   if constexpr (kRows > 1) feature = Means<kRows / 2, kVectors>(call, feature, weight);

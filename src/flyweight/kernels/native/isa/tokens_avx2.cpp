@@ -9,7 +9,7 @@
 namespace flyweight {
 namespace avx2 {
 
-extern const TokenKernels kTokens = {Vec::kLanes, {Attend<1>, Attend<2>}, Normalize};
+extern const TokenKernels kTokens = {Vec::kLanes, {Attend<1>, Attend<2>}, Normalize, NormalizeColumns};
 
 }  // namespace avx2
 }  // namespace flyweight

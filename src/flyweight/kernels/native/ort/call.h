@@ -15,6 +15,7 @@ struct Tensor {
   int type = kNoType;
   size_t rank = 0;
   int64_t shape[kMostRank] = {};
+  int64_t parts = 1;  // of rows in which an image lies: see fw_block_run
 
   template <class Number>
   const Number *As() const {
@@ -37,6 +38,9 @@ class Call {
     return static_cast<Number *>(OutputData(shape, rank));
   }
   virtual const fw_pool *pool() const = 0;
+  // Whether all that read the result take an image in parts; and that it is one.
+  virtual bool MayCut() const { return false; }
+  virtual void Cut(int64_t) {}
 
  protected:
   ~Call() = default;

@@ -150,7 +150,20 @@ class SparseBlock {
     Check(fw_block_create(&spec, layer_.out()));
   }
 
-  void Run(Call &call) const { RunImage(call, layer_, channels_, 0); }
+  void Run(Call &call) const {
+    Tensor x;
+    call.Read(0, &x);
+    CheckImage(x, channels_);
+    int64_t size[3];
+    Check(fw_output_size(layer_.get(), x.shape[2], x.shape[3], size));
+    const int64_t shape[4] = {x.shape[0], size[0], size[1], size[2]};
+    float *y = call.Output<float>(shape, 4);
+    if (!shape[0]) return;
+    int64_t parts = call.MayCut();
+    Check(fw_block_run(layer_.get(), call.pool(), x.shape[0], x.shape[2], x.shape[3], x.As<float>(), x.parts, y,
+                       &parts));
+    call.Cut(parts);
+  }
 
   static void Infer(const Shapes &shapes) {
     InferImage(shapes, {shapes.Integer("rows"), ""}, Spatial(shapes.Input(4)));

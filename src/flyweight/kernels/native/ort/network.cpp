@@ -41,6 +41,7 @@ struct Part {
   std::string name;                            // "QSparseConv 3"
   std::vector<std::unique_ptr<Work>> made_of;  // of a block: what it calls, and so outlives it
   std::unique_ptr<Work> work;
+  bool may_cut = false;  // whether all that read the result take an image in parts
 };
 
 int64_t InputOf(const Part &part, size_t index) { return index < part.inputs.size() ? part.inputs[index] : -1; }
@@ -140,12 +141,17 @@ class PartCall final : public Call {
     return true;
   }
   const fw_pool *pool() const override { return pool_; }
+  bool MayCut() const override { return part_.may_cut && result_; }
+  void Cut(int64_t parts) override {
+    if (result_) result_->parts = parts;
+  }
 
  private:
   void *OutputData(const int64_t *shape, size_t rank) override {
     if (!result_) return whole_.Output<void>(shape, rank);
     result_->type = part_.kind->out;
     result_->rank = rank;
+    result_->parts = 1;
     std::copy(shape, shape + rank, result_->shape);
     Room::Slot &slot = room_.slots[part_.slot];
     const size_t bytes = static_cast<size_t>(BytesOf(*result_));
@@ -181,6 +187,7 @@ class Network {
       throw Failure{std::string("its last part, ") + parts_.back().kind->name + ", gives numbers of another type",
                     kInvalidGraph};
     parts_ = WithBlocks(std::move(parts_));
+    FindCut();
     TakeTurns();
   }
 
@@ -215,6 +222,18 @@ class Network {
       return {&kind, inputs, 0, title, {}, kind.make(node.Part(place, kind.name, kind.inputs, inputs))};
     } catch (const Failure &failure) {
       throw Failure{title + ": " + failure.text, failure.code};
+    }
+  }
+
+  // Blocks that expand read images in parts, as their only input that is computed.
+  void FindCut() {
+    for (size_t i = 0; i + 1 < parts_.size(); ++i) {
+      bool all = true;
+      for (const Part &reader : parts_) {
+        const auto reads = std::count(reader.inputs.begin(), reader.inputs.end(), -2 - static_cast<int64_t>(i));
+        all = all && (reads == 0 || (reader.kind == &SparseBlockKind() && InputOf(reader, 1) != -1));
+      }
+      parts_[i].may_cut = all;
     }
   }
 

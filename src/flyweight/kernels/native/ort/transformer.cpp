@@ -7,8 +7,9 @@
 namespace flyweight::ort {
 namespace {
 
-// softmax(scale q k^T + mask) v for each head, on what the linear layers give: (batch, tokens, heads * size). Without k
-// and v, q holds all three, one after the other in each token. The mask is added, and its shape is one that stretches
+// softmax(scale q k^T + mask) v for each head, on what the linear layers give: (batch, tokens, heads * size), or images
+// of one row, (batch, heads * size, 1, tokens), that 1x1 convolutions give. Without k and v, q holds all three, one after
+// the other in each token. The mask is added, and its shape is one that stretches
 // to (batch, heads, queries, keys).
 class Attention {
  public:
@@ -44,6 +45,13 @@ class Attention {
       Stretch(mask, &spec);
     }
     const int64_t width = spec.heads * spec.size;
+    if (q.rank == 4) {
+      float *y = call.Output<float>(q.shape, 4);
+      if (!spec.batch || !spec.queries) return;
+      Check(fw_attention_turned_run(call.pool(), &spec, q.As<float>(), k.As<float>(), v.As<float>(), mask.As<float>(),
+                                    y));
+      return;
+    }
     const int64_t shape[3] = {spec.batch, spec.queries, width};
     float *y = call.Output<float>(shape, 3);
     if (!spec.batch || !spec.queries) return;
@@ -54,6 +62,7 @@ class Attention {
 
   static void Infer(const Shapes &shapes) {
     Shape q = shapes.Input(0);
+    if (q.size() == 4) shapes.Output(0, kFloat, q);
     if (q.size() != 3) return;
     const int64_t heads = shapes.Integer("heads"), size = shapes.Integer("size");
     if (heads < 1 || size < 1 || heads > kMostRows || size > kMostRows) return;
@@ -64,21 +73,26 @@ class Attention {
  private:
   void Fit(const Tensor &q, const Tensor &k, const Tensor &v, fw_attention_spec *spec) const {
     const int64_t token = (apart_ ? 1 : 3) * heads_ * size_;
-    bool fits = q.rank == 3 && q.shape[2] == token;
+    const size_t features = q.rank == 4 ? 1 : 2, tokens = q.rank == 4 ? 3 : 1;
+    const auto right = [&](const Tensor &x) {
+      return x.rank == q.rank && x.shape[features] == token && (x.rank == 3 || (x.rank == 4 && x.shape[2] == 1));
+    };
+    bool fits = right(q) && (apart_ || q.rank == 3);
     for (const Tensor *other : {&k, &v}) {
       if (!apart_) break;
-      fits = fits && other->rank == 3 && other->shape[0] == q.shape[0] && other->shape[1] == k.shape[1] &&
-             other->shape[1] > 0 && other->shape[2] == token;
+      fits = fits && right(*other) && other->shape[0] == q.shape[0] && other->shape[tokens] == k.shape[tokens] &&
+             other->shape[tokens] > 0;
     }
     if (!fits) {
       const std::string got = apart_ ? "its q, k and v are " + q.Text() + ", " + k.Text() + " and " + v.Text()
                                      : "its q is " + q.Text();
-      throw Failure{got + " and have to be [batch, tokens, " + std::to_string(token) +
-                    "], one token of k and v at least"};
+      const std::string wide = std::to_string(token);
+      throw Failure{got + " and have to be [batch, tokens, " + wide + "]" +
+                    (apart_ ? ", or [batch, " + wide + ", 1, tokens]" : "") + ", one token of k and v at least"};
     }
     spec->batch = q.shape[0];
-    spec->queries = q.shape[1];
-    spec->keys = apart_ ? k.shape[1] : q.shape[1];
+    spec->queries = q.shape[tokens];
+    spec->keys = apart_ ? k.shape[tokens] : spec->queries;
     spec->heads = heads_;
     spec->size = size_;
     spec->q_token = spec->k_token = spec->v_token = token;
@@ -108,7 +122,7 @@ class Attention {
   bool apart_, masked_;
 };
 
-// y = (x - mean) / sqrt(variance + epsilon) * gain + bias over the last axis.
+// y = (x - mean) / sqrt(variance + epsilon) * gain + bias over the last axis, or over the channels of images.
 class LayerNorm {
  public:
   static constexpr const char *kName = "LayerNorm";
@@ -117,7 +131,8 @@ class LayerNorm {
   static constexpr size_t kNeeded = 2;
   static constexpr Type kOut = kFloat;
 
-  explicit LayerNorm(const Node &node) : epsilon_(node.NumberOr("epsilon", 1e-5f)) {
+  explicit LayerNorm(const Node &node)
+      : epsilon_(node.NumberOr("epsilon", 1e-5f)), channels_(node.IntegerOr("channels", 0, 0, 1) != 0) {
     const Constant gain = node.ReadConstant(1, kFloat);
     gain_.assign(gain.As<float>(), gain.As<float>() + gain.count);
     if (gain_.empty()) throw Failure{"its gain is empty. Export the file again.", kInvalidGraph};
@@ -128,6 +143,13 @@ class LayerNorm {
     const auto size = static_cast<int64_t>(gain_.size());
     Tensor x;
     call.Read(0, &x);
+    if (channels_) {
+      CheckImage(x, size);
+      float *y = call.Output<float>(x.shape, x.rank);
+      Check(fw_layer_norm_turned_run(call.pool(), x.shape[0], size, x.shape[2] * x.shape[3], epsilon_, gain_.data(),
+                                     bias_.empty() ? nullptr : bias_.data(), x.As<float>(), y));
+      return;
+    }
     if (!x.rank || x.shape[x.rank - 1] != size) {
       throw Failure{"its x is " + x.Text() + " and has to end in " + std::to_string(size) + " features"};
     }
@@ -145,6 +167,7 @@ class LayerNorm {
 
  private:
   float epsilon_;
+  bool channels_;
   std::vector<float> gain_, bias_;
 };
 
