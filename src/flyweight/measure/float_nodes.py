@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flyweight.measure.graph import Graph
+from flyweight.measure.own_ops import own
 
 _PRODUCTS = ("Gemm", "MatMul")
 _WEIGHTED = ("Conv", "ConvTranspose", *_PRODUCTS)
@@ -51,7 +52,7 @@ def floating_nodes(graph: Graph) -> list[Any]:
     sums: set[str] = set()  # what an integer operation gives before it is rounded to codes
     found = []
     for node in graph.live:
-        if node.op_type == "DequantizeLinear":
+        if node.op_type == "DequantizeLinear" or (own(node) and node.op_type in _INTEGER):
             codes.update(node.output)
         elif node.op_type not in _EDGES | _INTEGER:
             read = set(_read(node, graph))

@@ -22,6 +22,8 @@ from flyweight.deploy.export.sparse.integers import operations
 from flyweight.deploy.export.sparse.net import Net
 from flyweight.deploy.export.sparse.sparse import NEEDS
 from flyweight.kernels.library import DOMAIN, available, kernels_library
+from flyweight.measure.float_nodes import float_nodes
+from flyweight.measure.graph import read_graph
 from sparse_nets import Mobile, image_task, pruned
 
 native = pytest.mark.skipif(not available(), reason="the native kernels are not built")
@@ -99,6 +101,7 @@ def test_everything_that_can_stays_in_fours(every, name):
     (network,) = [node for node in onnx.load(artifact.path).graph.node if node.domain == DOMAIN]
     assert network.op_type == "QNetwork"
     assert artifact.needs == (NEEDS,)
+    assert not [node for node in float_nodes(read_graph(artifact.path)) if node.startswith("Flatten")]
     assert "which holds the other 4×4 blocks and a bitmap" in artifact.notes[0]
 
 
