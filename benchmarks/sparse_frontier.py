@@ -258,7 +258,7 @@ def picture(rows: list[dict[str, Any]]) -> str:
             side = f'x="{x - radius - 4:.1f}" text-anchor="end"' if right else f'x="{x + radius + 4:.1f}"'
             out.append(f'<text {side} y="{y + 4:.1f}" fill="#111827">{html.escape(label)}</text>')
         out.append(f'<text x="{left}" y="24" font-weight="bold" fill="#111827">{net}</text>')
-        foot = "ms a call (log scale), one thread · top-1 on report · area: bytes · no label: the same, plain"
+        foot = "ms, one thread (log scale) · top-1 on report · area: bytes · unlabelled: plain"
         out.append(f'<text x="{left}" y="{high - 12}" fill="#374151">{foot}</text>')
     for place, (kind, colour) in enumerate(colours.items()):
         x = 180 + 110 * place
