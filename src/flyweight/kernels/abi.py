@@ -176,6 +176,10 @@ FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "fw_layer_free": (None, (_LAYER,)),
     "fw_output_size": (c_int, (_LAYER, c_int64, c_int64, POINTER(c_int64))),
     "fw_image_run": (c_int, (_LAYER, POINTER(Pool), *_SIZES, c_void_p, c_void_p, c_void_p)),
+    "fw_block_run": (
+        c_int,
+        (_LAYER, POINTER(Pool), *_SIZES, c_void_p, c_int64, c_void_p, POINTER(c_int64)),
+    ),
     "fw_linear_run": (c_int, (_LAYER, POINTER(Pool), c_int64, c_void_p, c_void_p, c_void_p)),
     "fw_qimage_run": (c_int, (_LAYER, POINTER(Pool), *_SIZES, c_void_p, c_void_p, c_void_p)),
     "fw_qadd_run": (c_int, (POINTER(Pool), POINTER(QAddSpec), c_int64, c_void_p, c_void_p, c_void_p)),

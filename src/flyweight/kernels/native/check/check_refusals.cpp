@@ -305,6 +305,11 @@ void Calls() {
   Refused("no x", fw_qimage_run(qconv.made, nullptr, 1, 1, 1, nullptr, nullptr, b));
   Refused("no y", fw_qimage_run(qconv.made, nullptr, 1, 1, 1, a, nullptr, nullptr));
   Refused("no layer", fw_image_run(nullptr, nullptr, 1, 1, 1, x, nullptr, y));
+  int64_t y_parts = 0;
+  Refused("no layer", fw_block_run(nullptr, nullptr, 1, 1, 1, x, 1, y, &y_parts));
+  Refused("no block", fw_block_run(conv.made, nullptr, 1, 1, 1, x, 1, y, &y_parts));
+  Refused("batch", fw_block_run(block.made, nullptr, -1, 1, 1, x, 1, y, &y_parts));
+  Refused("no x", fw_block_run(block.made, nullptr, 1, 1, 1, nullptr, 1, y, &y_parts));
   Refused("no layer", fw_linear_run(nullptr, nullptr, 1, x, nullptr, y));
   Refused("no layer", fw_qimage_run(nullptr, nullptr, 1, 1, 1, a, nullptr, b));
   Refused("no layer", fw_output_size(nullptr, 1, 1, out));
@@ -364,12 +369,16 @@ void Rest() {
   attend("mask", [](auto &s) { s.mask_head = INT64_MIN; });
   attend("mask", [](auto &s) { s.mask_query = -2; });
   Refused("no description", fw_attention_run(nullptr, nullptr, x, x, x, nullptr, y));
+  Refused("no description", fw_attention_turned_run(nullptr, nullptr, x, x, x, nullptr, y));
+  Refused("no v", fw_attention_turned_run(nullptr, &sound, x, x, nullptr, nullptr, y));
   Refused("no q", fw_attention_run(nullptr, &sound, nullptr, x, x, nullptr, y));
   Refused("no v", fw_attention_run(nullptr, &sound, x, x, nullptr, nullptr, y));
   Refused("no y", fw_attention_run(nullptr, &sound, x, x, x, nullptr, nullptr));
   for (const int64_t size : {int64_t{-1}, INT64_MIN, INT64_MAX}) {
     Refused("rows", fw_layer_norm_run(nullptr, size, 8, 1e-5f, x, x, x, y));
     Refused("size", fw_layer_norm_run(nullptr, 8, size, 1e-5f, x, x, x, y));
+    Refused("size", fw_layer_norm_turned_run(nullptr, 1, size, 8, 1e-5f, x, x, x, y));
+    Refused("tokens", fw_layer_norm_turned_run(nullptr, 1, 8, size, 1e-5f, x, x, x, y));
   }
   Refused("size", fw_layer_norm_run(nullptr, 8, 0, 1e-5f, x, x, x, y));
   Refused("no gain", fw_layer_norm_run(nullptr, 2, 8, 1e-5f, nullptr, x, x, y));

@@ -165,6 +165,18 @@ void Block(uint64_t seed) {
     if (fw_block_create(&spec, &layer.made) != 0) return Fail("block", seed, fw_error());
   }
   RunImage("block", seed, random, layer, inputs, false);
+  const Image image = AnyImage(random);
+  int64_t out[3];
+  if (!Size(layer, image, out)) return;
+  Buffer<float> x(image.batch * inputs * image.height * image.width);
+  x.Fill(random);
+  const int64_t x_parts = expands ? random.From(1, image.height) : 1;
+  Compare<float>("block in parts", seed, image.batch * out[0] * out[1] * out[2], [&](const Way &way, float *y) {
+    const auto x_there = Moved(&x, way.place);
+    int64_t y_parts = 0;
+    return fw_block_run(layer.made, way.pool, image.batch, image.height, image.width, x_there->get(), x_parts, y,
+                        &y_parts);
+  }, All);
 }
 
 // Integer images: in what a channel beyond the last holds, no two runs agree.
@@ -355,6 +367,21 @@ void Tokens(uint64_t seed) {
     const auto x_there = Moved(&x, way.place), gain_there = Moved(&gain, way.place),
                bias_there = Moved(bias.get(), way.place);
     return fw_layer_norm_run(way.pool, lines, size, 1e-5f, gain_there->get(), Pointer(bias_there), x_there->get(), y);
+  }, All);
+  Compare<float>("turned layer norm", seed, lines * size, [&](const Way &way, float *y) {
+    const auto x_there = Moved(&x, way.place), gain_there = Moved(&gain, way.place),
+               bias_there = Moved(bias.get(), way.place);
+    return fw_layer_norm_turned_run(way.pool, 1, size, lines, 1e-5f, gain_there->get(), Pointer(bias_there),
+                                    x_there->get(), y);
+  }, All);
+  Buffer<float> turned_q(spec.batch * width * spec.queries), turned_k(spec.batch * width * spec.keys);
+  turned_q.Fill(random);
+  turned_k.Fill(random);
+  Compare<float>("turned attention", seed, spec.batch * spec.queries * width, [&](const Way &way, float *y) {
+    const auto q_there = Moved(&turned_q, way.place), k_there = Moved(&turned_k, way.place),
+               mask_there = Moved(mask.get(), way.place);
+    return fw_attention_turned_run(way.pool, &spec, q_there->get(), k_there->get(), k_there->get(),
+                                   Pointer(mask_there), y);
   }, All);
 }
 
