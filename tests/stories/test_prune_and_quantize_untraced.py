@@ -6,7 +6,6 @@ import warnings
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from flyweight.compress.prune.prune import Prune
@@ -18,6 +17,7 @@ from flyweight.core.task import Splits, Task
 from flyweight.deploy.export.onnx import export_onnx
 from flyweight.tasks.accuracy import accuracy
 from flyweight.tasks.cross_entropy import cross_entropy
+from nets import Unfollowed
 
 ort = importlib.import_module("onnxruntime")
 
@@ -28,21 +28,6 @@ ORDERS = {
     "quantize, prune, remove": (Quantize(), CUT, Remove()),
     "aware, prune, remove": (Quantize(aware=Aware()), CUT, Remove()),
 }
-
-
-class Unfollowed(nn.Module):
-    """A convolution's tokens, a feed-forward part on a residual; a branch on values before all that."""
-
-    def __init__(self):
-        super().__init__()
-        self.stem, self.one, self.two = nn.Conv2d(1, 8, 3), nn.Linear(8, 16), nn.Linear(16, 8)
-        self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 3)
-
-    def forward(self, x):
-        if not torch.compiler.is_compiling() and x.mean() < -1e9:
-            raise ValueError
-        x = F.relu(self.stem(x)).flatten(2).transpose(1, 2)
-        return self.head(self.norm(x + self.two(F.gelu(self.one(x)))).mean(1))
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -20,6 +20,7 @@ from flyweight.models.survey_cnn import survey_cnn
 from flyweight.numerics.granularity import per_channel, per_group, per_tensor
 from flyweight.surgery.activation import Requantize
 from flyweight.surgery.mask import mask_of
+from nets import Unfollowed
 
 onnx = importlib.import_module("onnx")
 ort = importlib.import_module("onnxruntime")
@@ -308,21 +309,6 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_the_store(tiny_task, tmp
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="a file stands where a folder is needed"):
         export_onnx(tiny_task.model, tiny_task, tmp_path / "file" / "model.onnx")
-
-
-class Unfollowed(nn.Module):
-    """A convolution, then linear layers over (N, L, C), with a branch on values."""
-
-    def __init__(self):
-        super().__init__()
-        self.stem, self.one, self.two = nn.Conv2d(1, 8, 3), nn.Linear(8, 16), nn.Linear(16, 8)
-        self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 3)
-
-    def forward(self, x):
-        if not torch.compiler.is_compiling() and x.mean() < -1e9:
-            raise ValueError
-        x = F.relu(self.stem(x)).flatten(2).transpose(1, 2)
-        return self.head(self.norm(x + self.two(F.gelu(self.one(x)))).mean(1))
 
 
 def test_what_cannot_be_traced_computes_its_layers_in_integers(tiny_task, tmp_path):

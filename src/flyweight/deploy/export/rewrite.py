@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flyweight.measure.graph import attribute
+
 
 def rewrite(proto: Any, integers: bool) -> None:
     """Rewrites three patterns of ``proto``, which still has its recorded shapes, in place; values stay what they were.
@@ -69,14 +71,14 @@ def _gathered_codes(graph: Any) -> None:
     made = {node.output[0]: node for node in graph.node}
     nodes: list[Any] = []
     for node in graph.node:
-        source = made.get(node.input[0]) if node.op_type == "Gather" and not _attribute(node, "axis") else None
+        source = made.get(node.input[0]) if node.op_type == "Gather" and not attribute(node, "axis", 0) else None
         if source is None or source.op_type != "DequantizeLinear" or not tensors.keys() >= set(source.input):
             nodes.append(node)
             continue
         codes, scale = (tensors[name] for name in source.input[:2])
         a_row = len(scale.dims) == 1 and scale.dims[0] != 1
-        blocked = _attribute(source, "block_size")
-        if blocked or (a_row and _attribute(source, "axis", 1) != 0) or len(codes.dims) != 2:
+        blocked = attribute(source, "block_size", 0)
+        if blocked or (a_row and attribute(source, "axis", 1) != 0) or len(codes.dims) != 2:
             nodes.append(node)
             continue
         told, index = node.output[0], node.input[1]
@@ -99,10 +101,6 @@ def _gathered_codes(graph: Any) -> None:
     graph.node.extend(n for n in nodes if n.op_type != "DequantizeLinear" or n.output[0] in read)
 
 
-def _attribute(node: Any, name: str, missing: int = 0) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == name), missing)
-
-
 def _transposed_weights(graph: Any) -> None:
     from onnx import numpy_helper
 
@@ -120,8 +118,8 @@ def _transposed_weights(graph: Any) -> None:
             continue
         turned = numpy_helper.from_array(numpy_helper.to_array(codes).T.copy(), codes.name)
         codes.CopyFrom(turned)
-        for attribute in axis:
-            attribute.i = 1 - attribute.i
+        for told in axis:
+            told.i = 1 - told.i
         source.output[0] = node.output[0]
         graph.node.remove(node)
 

@@ -13,9 +13,8 @@ from flyweight.deploy.export.sparse.layer import CONV, LINEAR
 from flyweight.deploy.export.sparse.net import Net
 from flyweight.kernels.library import DOMAIN
 
-_KINDS = (LINEAR, "Attention", "LayerNorm")
-_IMAGES = (0, 1)
-"""Inputs of a linear layer that are tokens: x and the residual; of an attention q, k and v."""
+_READS = {LINEAR: (0, 4), "Attention": (0, 1, 2), "LayerNorm": (0,)}
+"""Of each kind the inputs that are tokens: of a linear layer x and the residual, of an attention q, k and v."""
 
 
 def turned(nodes: Sequence[Any], net: Net, outputs: set[str]) -> list[Any]:
@@ -48,7 +47,7 @@ def turned(nodes: Sequence[Any], net: Net, outputs: set[str]) -> list[Any]:
 
 def _turns(node: Any, net: Net) -> bool:
     """Whether all that ``node`` reads of tokens, and what it gives, has three axes and is computed."""
-    if node.domain != DOMAIN or node.op_type not in _KINDS:
+    if node.domain != DOMAIN or node.op_type not in _READS:
         return False
     if node.op_type == "Attention" and not (len(node.input) > 2 and node.input[1] and node.input[2]):
         return False
@@ -59,8 +58,7 @@ def _turns(node: Any, net: Net) -> bool:
 
 
 def _tokens(node: Any) -> list[str]:
-    places = {LINEAR: (0, 4), "Attention": (0, 1, 2), "LayerNorm": (0,)}[node.op_type]
-    return [str(node.input[place]) for place in places if place < len(node.input) and node.input[place]]
+    return [str(node.input[place]) for place in _READS[node.op_type] if place < len(node.input) and node.input[place]]
 
 
 def _image(node: Any) -> Any:
