@@ -28,11 +28,16 @@ def fold_batchnorm_(
     it is, and need not be traced.
     """
     pairs = foldable(trace(model, exclude), example)
+    fold_pairs_(model, pairs)
+    return pairs
+
+
+def fold_pairs_(model: nn.Module, pairs: Sequence[tuple[str, str]]) -> None:
+    """:func:`fold_batchnorm_` of those ``pairs`` that :func:`foldable` has found."""
     common = shared(model)
     for layer, norm in pairs:
         _fold_(model.get_submodule(layer), model.get_submodule(norm), common)
         replace_(model, norm, nn.Identity())
-    return pairs
 
 
 def foldable(graph: fx.GraphModule, example: tuple[Tensor, ...]) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ from flyweight.surgery.activation import Requantize
 from flyweight.surgery.chain import FOREIGN, attach, foreign, links
 from flyweight.surgery.device import device_of, on_device
 from flyweight.surgery.fake_quantize import FakeQuantize
-from flyweight.surgery.fold import fold_batchnorm_, foldable
+from flyweight.surgery.fold import fold_batchnorm_, fold_pairs_, foldable
 from flyweight.surgery.integer import IntegerLayer, is_layer
 from flyweight.surgery.skip import Skip
 from flyweight.surgery.trace import trace
@@ -86,10 +86,11 @@ class Quantize(Step):
             told = str(error).removeprefix("UnsupportedError: ")
             warnings.warn(f"{told} As it is, each layer rounds by itself, with floats between layers.", stacklevel=5)
             return self._each(model, names, example)
-        if self.aware is None and fold_batchnorm_(model, example, self.exclude):
-            graph = trace(model, self.exclude)
+        norms = dict(foldable(graph, example))
+        if self.aware is None and norms:
+            fold_pairs_(model, list(norms.items()))
+            graph, norms = trace(model, self.exclude), {}
         called = {str(node.target) for node in graph.graph.nodes if node.op == "call_module"}
-        norms = {} if self.aware is None else dict(foldable(graph, example))
         layers = {n: self._integer(graph, n, norms.get(n)) for n in names if n in called}
         if not layers:
             raise UnsupportedError(_nothing(model, self.exclude))
