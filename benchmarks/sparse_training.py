@@ -1,4 +1,4 @@
-"""Sparse training on Fashion-MNIST: WRN-22-2 with 90 % of its weights gone, five arms, equal epochs, over seeds.
+"""Sparse training on CIFAR-10: WRN-22-2 with 90 % of its weights gone, five arms, equal epochs, over seeds.
 
 ``dense`` keeps all weights; ``static`` has a random mask that stays; ``small-dense`` is a narrower WRN-22 of as many
 parameters as the sparse ones keep; ``rigl`` drops and regrows; ``gradual`` prunes by magnitude while it trains (Zhu
@@ -14,6 +14,7 @@ that are reported:
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import sys
 import time
@@ -61,7 +62,8 @@ def recipe(plan: Plan, cell: Cell, task: Any) -> tuple[Any, ...]:
     from flyweight.models.wide_resnet import wide_resnet
 
     widen = narrow(plan, task) if cell.arm == "small-dense" else plan.widen
-    build = Build(wide_resnet, (("depth", plan.depth), ("widen", widen)), cell.seed)
+    shape = (("depth", plan.depth), ("widen", widen), ("channels", task.example[0].shape[1]))
+    build = Build(wide_resnet, shape, cell.seed)
     optimizer = sgd(lr=plan.lr, weight_decay=plan.decay, warmup=0.02)
     train = Train(plan.epochs, optimizer, None, task.augment, plan.batch_size, cell.seed)
     if cell.arm in ("static", "rigl"):
@@ -96,10 +98,11 @@ def narrow(plan: Plan, task: Any) -> float:
     """The width at which a dense network has the nearest to the number of parameters that the sparse ones keep."""
     from flyweight.models.wide_resnet import wide_resnet
 
-    wanted = kept(masked(plan, Cell("static", "uniform", 0, False))(wide_resnet(plan.depth, plan.widen), task))[0]
+    build = functools.partial(wide_resnet, plan.depth, channels=task.example[0].shape[1])
+    wanted = kept(masked(plan, Cell("static", "uniform", 0, False))(build(plan.widen), task))[0]
     # A step of 1/64 in k is one channel in the widest stage: nothing lies between.
     widths = [number / 64 for number in range(1, round(64 * plan.widen) + 1)]
-    sizes = {k: sum(p.numel() for p in wide_resnet(plan.depth, k).parameters()) for k in widths}
+    sizes = {k: sum(p.numel() for p in build(k).parameters()) for k in widths}
     return min(sizes, key=lambda k: abs(sizes[k] - wanted))
 
 
@@ -150,12 +153,12 @@ def work(plan: Plan, cell: Cell) -> list[dict[str, Any]]:
 def main() -> None:
     """Reads the command line, runs the cells, prints the table or one JSON object."""
     parser = arguments(__doc__, "run/sparse-training")
-    parser.add_argument("--task", default="fashion")
+    parser.add_argument("--task", default="cifar10")
     parser.add_argument("--depth", type=int, default=22)
     parser.add_argument("--widen", type=float, default=2.0)
     parser.add_argument("--ratio", type=float, default=0.9)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=250)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--lr", type=float, default=0.1)
     parser.add_argument("--decay", type=float, default=5e-4)

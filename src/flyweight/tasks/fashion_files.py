@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
-import os
 import urllib.request
 import zlib
 from pathlib import Path
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 
 from flyweight.core.atomic import atomic_path
 from flyweight.core.errors import StoreError, TaskError
+from flyweight.tasks.published import Published
 
 URL = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
@@ -26,33 +25,28 @@ FILES = {
     "test_labels": ("t10k-labels-idx1-ubyte.gz", "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
 }
 
-_WAYS = (
+_FASHION = Published(
+    "Fashion-MNIST",
+    "fashion-mnist",
     "There are three ways to have them: install Debian's package dataset-fashion-mnist; name a folder that holds the "
     "four .gz files with FLYWEIGHT_DATA or fashion(folder=…); or let flyweight download them (31 MB), for which it "
-    "needs the network."
+    "needs the network.",
+    "MNIST has files of the same names",
 )
 
 
 def read_fashion(folder: Path | str | None = None) -> dict[str, NDArray[np.uint8]]:
     """Fashion-MNIST's images ``(N, 28, 28)`` and labels ``(N,)``: 60,000 to train on, 10,000 to test on.
 
-    Looked for in ``folder``, or where that is None in ``$FLYWEIGHT_DATA``, in Debian's place and in the cache
-    (``$XDG_CACHE_HOME/flyweight`` or ``~/.cache/flyweight``), into which they are downloaded where they are nowhere.
+    Looked for in ``folder``, or where that is None in ``$FLYWEIGHT_DATA``, or in a folder ``fashion-mnist`` in either;
+    else in Debian's place and in the cache (``$XDG_CACHE_HOME/flyweight`` or ``~/.cache/flyweight``), into which they
+    are downloaded where they are nowhere.
     Raises :class:`TaskError` where they cannot be had or are not what they should be.
     """
-    named = folder or os.environ.get("FLYWEIGHT_DATA")
-    places = [Path(named).expanduser()] if named else [DEBIAN, _cache()]
-    place = next((p for p in places if all((p / name).exists() for name, _ in FILES.values())), None)
+    place = _FASHION.place(folder, (name for name, _ in FILES.values()), [DEBIAN])
     if place is None:
-        if named:
-            missing = [name for name, _ in FILES.values() if not (places[0] / name).exists()]
-            raise TaskError(f"TaskError: {places[0]} does not hold {', '.join(missing)}. {_WAYS}")
-        place = _download(_cache())
+        place = _download(_FASHION.cache())
     return {part: _read(place / name, digest) for part, (name, digest) in FILES.items()}
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "flyweight" / "fashion-mnist"
 
 
 def _download(place: Path) -> Path:
@@ -66,7 +60,7 @@ def _download(place: Path) -> Path:
             with atomic_path(place / name) as temporary:
                 temporary.write_bytes(data)
         except (OSError, StoreError) as error:
-            raise TaskError(f"TaskError: cannot download {URL}{name} to {place} ({error}). {_WAYS}") from error
+            raise TaskError(f"TaskError: cannot download {URL}{name} to {place} ({error}). {_FASHION.ways}") from error
     return place
 
 
@@ -82,11 +76,5 @@ def _content(packed: bytes, where: str, digest: str) -> bytes:
     try:
         data = gzip.decompress(packed)
     except (OSError, EOFError, zlib.error) as error:
-        raise TaskError(f"TaskError: {where} cannot be unpacked ({error}). Get it again. {_WAYS}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != digest:
-        raise TaskError(
-            f"TaskError: {where} is not Fashion-MNIST's (MNIST has files of the same names), or is damaged: the "
-            f"SHA-256 of its content is {found}, and should be {digest}. {_WAYS}"
-        )
-    return data
+        raise TaskError(f"TaskError: {where} cannot be unpacked ({error}). Get it again. {_FASHION.ways}") from error
+    return _FASHION.check(data, where, digest)

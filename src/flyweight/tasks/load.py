@@ -16,6 +16,7 @@ from flyweight.core.task import Task
 BUILT_IN = {
     "fashion-mini": "flyweight.tasks.fashion_mini.fashion_mini",
     "fashion": "flyweight.tasks.fashion.fashion",
+    "cifar10": "flyweight.tasks.cifar10.cifar10",
     "movie-reviews": "flyweight.tasks.movie_reviews.movie_reviews",
 }
 

@@ -1,10 +1,13 @@
-"""The survey's experiment as a task: any grey 28×28 images, its network, its training, its augmentation."""
+"""The survey's experiment as a task: small images of ten classes, its network, its training."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.utils.data import TensorDataset
 
 from flyweight.core.task import Augment, Splits, Task
@@ -23,13 +26,15 @@ def survey_task(
     calibrate: int,
     epochs: int,
     augment: tuple[Augment, ...],
+    family: Callable[..., nn.Module] = survey_cnn,
 ) -> Task:
-    """A ten-class task of images ``(N, 28, 28)`` in 0…255 and labels ``(N,)``.
+    """A ten-class task of images in 0…255, grey ``(N, H, W)`` or of channels ``(N, C, H, W)``, and labels ``(N,)``.
 
     The last ``held_back / 10`` images of each class of ``train`` are ``select``, the first ``calibrate`` of the others
-    are ``calibrate`` too. Inputs are ``pixel / 255``, float32, ``(N, 1, 28, 28)``. No mean is taken off: so the black
-    ground stays 0, which is what padding, ``translate`` and ``erase`` bring in, and an unsigned 8-bit range of 0…1
-    holds every pixel exactly. The batch-norm after the first convolution does the rest.
+    are ``calibrate`` too. Inputs are ``pixel / 255``, float32, ``(N, C, H, W)``. No mean is taken off: so black stays
+    0, which is what padding, ``translate`` and ``erase`` bring in, and an unsigned 8-bit range of 0…1 holds every pixel
+    exactly. The batch-norm after the first convolution does the rest. ``family(width)`` is the survey's network for
+    images of that shape.
     """
     images, labels = train
     selected = np.zeros(len(labels), bool)
@@ -38,7 +43,7 @@ def survey_task(
     learnt = _scaled(images[~selected], labels[~selected])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = survey_cnn()
+        model = family()
     return Task(
         name=name,
         model=model,
@@ -51,12 +56,12 @@ def survey_task(
         ),
         loss=cross_entropy,
         quality=accuracy,
-        family=survey_cnn,
+        family=family,
         train=Train(epochs=epochs, optimizer=adam(lr=1e-3)),
         augment=augment,
     )
 
 
 def _scaled(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> TensorDataset:
-    pixels = torch.from_numpy(images.astype(np.float32))
-    return TensorDataset(pixels.div_(255).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)))
+    pixels = torch.from_numpy(images.astype(np.float32)).div_(255)
+    return TensorDataset(pixels.unsqueeze(1) if pixels.ndim == 3 else pixels, torch.from_numpy(labels.astype(np.int64)))
