@@ -77,8 +77,8 @@ _TEACHER = (Resize(1.4), Train(epochs=2))
         ((Regrow(0.9),), "90 % sparse, RigL"),
         ((Regrow(0.8, rule=static(), block=(4, 1), seed=2),), "80 % sparse in 4×1 blocks, static (seed 2)"),
         (
-            (LotteryTicket(0.9, Train(epochs=5), rewind=1),),
-            "lottery ticket of 10 %, rewound to epoch 1, each round trained 5 epochs",
+            (LotteryTicket(0.9, Train(epochs=5), rewind=500),),
+            "lottery ticket of 10 %, rewound to step 500, each round trained 5 epochs",
         ),
         ((Resize(0.5, seed=3), Train(epochs=2, seed=3)), "width 0.5 (seed 3) → trained 2 epochs (seed 3)"),
     ],

@@ -28,7 +28,11 @@ Augment = Callable[[Tensor], Tensor]
 """A label-invariant map from a batch of inputs ``(N, …)`` to another of the same shape."""
 
 Fit = Callable[[nn.Module, "Task", Any], nn.Module]
-"""A training loop: ``(model, task, train step) -> trained model``; ``learn.Fit()`` is ours."""
+"""A training loop: ``(model, task, train step) -> trained model``; ``learn.Fit()`` is ours.
+
+One that takes a ``start`` and a ``stop`` after these (optimizer steps, counted from 0; None: the last) may be asked for
+a part of the training.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,10 +15,8 @@ from flyweight.core.atomic import atomic_path
 from flyweight.core.errors import StoreError
 
 
-def save_progress(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, plain: dict[str, Any], extra: dict[str, Tensor]
-) -> None:
-    """Writes model, optimizer, ``extra`` tensors and ``plain`` JSON to ``path``, atomically.
+def save_progress(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, plain: dict[str, Any]) -> None:
+    """Writes model, optimizer and ``plain`` JSON to ``path``, atomically.
 
     Of the model: parameters, all buffers, those too that its state dict leaves out, and which modules are in eval mode.
     """
@@ -31,7 +29,6 @@ def save_progress(
                 numbers[f"{index}.{name}"] = {"device": value.device.type}
             else:
                 numbers[f"{index}.{name}"] = {"value": value}
-    tensors |= {f"extra.{name}": tensor for name, tensor in extra.items()}
     told = {"optimizer": numbers, "eval": [n for n, m in model.named_modules() if not m.training], "plain": plain}
     with atomic_path(path) as temporary:
         save_file(
@@ -41,10 +38,8 @@ def save_progress(
         )
 
 
-def load_progress(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Restores what :func:`save_progress` kept, in place, and returns its ``plain`` and ``extra``."""
+def load_progress(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
+    """Restores what :func:`save_progress` kept, in place, and returns its ``plain``."""
     try:
         with safe_open(path, framework="pt") as file:
             told = json.loads(file.metadata()["progress"])
@@ -65,7 +60,7 @@ def load_progress(
         if value.shape == parameter.shape:  # the strides of the parameter, as the optimizer itself would choose
             value = torch.empty_like(parameter, dtype=value.dtype, memory_format=torch.preserve_format).copy_(value)
         optimizer.state[parameter][name] = value.detach()
-    return told["plain"], {n[6:]: t for n, t in tensors.items() if n.startswith("extra.")}
+    return told["plain"]
 
 
 @torch.no_grad()

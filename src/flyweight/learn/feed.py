@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from flyweight.core.task import Batch
+from flyweight.learn.epoch_steps import epoch_steps
 from flyweight.learn.randomness import derived
 
 Piece = tuple[Batch, Tensor, float]
@@ -23,8 +24,7 @@ class Feed:
 
     A step of ``batch_size`` examples is cut into ``accumulate`` pieces for each of ``processes``. A piece weighs its
     share of the step's examples, times ``processes``, since gradients are averaged over these: so the sum is the mean
-    over the step's true count, however unevenly it was cut. A last step of a single example is joined to the one
-    before, for batch-norm has no variance of one value.
+    over the step's true count, however unevenly it was cut.
 
     A ``TensorDataset`` is moved to the device whole, when it has room, and indexed there; any other dataset goes
     through a ``DataLoader`` of ``workers``.
@@ -36,14 +36,13 @@ class Feed:
         self.dataset, self.batch_size, self.device, self.seed, self.workers = dataset, batch_size, device, seed, workers
         self.accumulate, self.rank, self.processes = pieces
         self.count = len(dataset)
-        joined = self.count % batch_size == 1 and self.count > batch_size > 1
-        self.steps = max(1, -(-self.count // batch_size) - joined)
+        self.steps = epoch_steps(self.count, batch_size)
         self.tensors = _resident(dataset, device)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[list[Piece]]:
-        """The pieces of each step of epoch ``number``, from step ``start`` on."""
+    def epoch(self, number: int, start: int = 0, stop: int | None = None) -> Iterator[list[Piece]]:
+        """The pieces of each step of epoch ``number``, from step ``start`` on, up to ``stop`` where that is given."""
         order = torch.randperm(self.count, generator=torch.Generator().manual_seed(derived("order", self.seed, number)))
-        plan = [self._cut(step) for step in range(start, self.steps)]
+        plan = [self._cut(step) for step in range(start, self.steps if stop is None else stop)]
         if self.tensors is None:
             return self._loaded(plan, order)
         return self._indexed(plan, order.to(self.device))
@@ -78,7 +77,7 @@ class Feed:
     def _loaded(self, plan: list[list[tuple[int, int, float]]], order: Tensor) -> Iterator[list[Piece]]:
         wanted = [order[low:high].tolist() for cut in plan for low, high, _ in cut]
         pinned = self.device.type == "cuda"
-        # A generator of its own, or the loader would draw from torch's, and a run resumed within an epoch draw twice.
+        # A generator of its own, or the loader would draw from torch's, in whichever step a run begins or resumes.
         own = torch.Generator().manual_seed(derived("loader", self.seed))
         loader = iter(
             DataLoader(self.dataset, batch_sampler=wanted, num_workers=self.workers, pin_memory=pinned, generator=own)

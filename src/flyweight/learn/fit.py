@@ -9,10 +9,10 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -25,6 +25,7 @@ from flyweight.core.serial import to_json
 from flyweight.core.source import BY_CODE
 from flyweight.core.store import scratch
 from flyweight.core.task import Task
+from flyweight.learn.epoch_steps import epoch_steps
 from flyweight.learn.feed import Feed
 from flyweight.learn.hardware import (
     PRECISIONS,
@@ -84,13 +85,21 @@ class Fit:
                 f"FlyweightError: Fit got checkpoint_seconds={self.checkpoint_seconds!r}. Give 0 or more seconds."
             )
 
-    def __call__(self, model: nn.Module, task: Task, train: Train) -> nn.Module:
-        """Trains ``model`` in place by ``train``. Raises :class:`TaskError` for data that do not fit, before training,
-        and :class:`TrainingError` for a loss that is no number."""
+    def __call__(
+        self, model: nn.Module, task: Task, train: Train, start: int = 0, stop: int | None = None
+    ) -> nn.Module:
+        """Trains ``model`` in place by ``train``; of its optimizer steps, counted from 0, only those from ``start`` up
+        to ``stop`` where these are given, with a new optimizer.
+
+        Such a step sees the examples, the learning rate and the random numbers that it sees in the whole training.
+        Raises :class:`TaskError` for data that do not fit and :class:`FlyweightError` for steps that there are not,
+        before training, and :class:`TrainingError` for a loss that is no number.
+        """
         check_data(task.data.train, task.example, f"task {task.name!r}: data.train")
         device = chosen_device(self.device)
         precision = chosen_precision(self.precision, device, model)
-        checkpoint = self._checkpoint(model, train, device, precision)
+        steps = _steps(train, len(cast("Sized", task.data.train)), start, stop)
+        checkpoint = self._checkpoint(model, train, steps, device, precision)
         own = dict(model.__dict__)
         with contextlib.ExitStack() as stack:
             interrupt = stack.enter_context(deferred())
@@ -107,7 +116,7 @@ class Fit:
             pieces = (self.accumulate, hardware.process_index, hardware.num_processes)
             feed = Feed(task.data.train, train.batch_size, hardware.device, train.seed, pieces, self.workers)
             teacher = _placed(task.teacher if train.loss else None, hardware.device, layout)
-            bar = stack.enter_context(self._bar(train, feed, hardware.is_main_process))
+            bar = stack.enter_context(self._bar(steps, hardware.is_main_process))
             Loop(
                 task=dataclasses.replace(task, teacher=teacher),
                 train=train,
@@ -115,6 +124,7 @@ class Fit:
                 forward=forward,
                 optimizer=optimizer,
                 feed=feed,
+                steps=steps,
                 accelerator=hardware,
                 channels_last=layout,
                 checkpoint=checkpoint,
@@ -127,21 +137,35 @@ class Fit:
         _check_finite(model)
         return model.eval()
 
-    def _checkpoint(self, model: nn.Module, train: Train, device: torch.device, precision: str) -> Path | None:
+    def _checkpoint(
+        self, model: nn.Module, train: Train, steps: range, device: torch.device, precision: str
+    ) -> Path | None:
         """The file for this very fit: another model, setting or kind of machine does not find it."""
         folder = scratch()
         if folder is None:
             return None
-        told = [to_json(train), model_key(model), self.accumulate, device.type, precision, crew()[1]]
+        of = [steps.start, steps.stop]
+        told = [to_json(train), of, model_key(model), self.accumulate, device.type, precision, crew()[1]]
         return folder / f"fit-{hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]}.safetensors"
 
     @contextlib.contextmanager
-    def _bar(self, train: Train, feed: Feed, main: bool) -> Iterator[Any]:
+    def _bar(self, steps: range, main: bool) -> Iterator[Any]:
         from tqdm.auto import tqdm
 
         quiet = not (main and sys.stderr.isatty()) or bool(os.environ.get("NO_PROGRESS"))
-        with tqdm(total=train.epochs * feed.steps, desc="training", unit="step", leave=False, disable=quiet) as bar:
+        with tqdm(total=len(steps), desc="training", unit="step", leave=False, disable=quiet) as bar:
             yield bar
+
+
+def _steps(train: Train, examples: int, start: int, stop: int | None) -> range:
+    total = train.epochs * epoch_steps(examples, train.batch_size)
+    stop = total if stop is None else stop
+    if not 0 <= start <= stop <= total:
+        raise FlyweightError(
+            f"FlyweightError: Fit got start={start!r} and stop={stop!r}, and the training has {total} optimizer steps. "
+            f"Give steps of it: 0 <= start <= stop <= {total}."
+        )
+    return range(start, stop)
 
 
 def _undo(model: nn.Module, own: dict[str, Any], layout: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from flyweight.learn.context import Context
 from flyweight.learn.feed import Feed, Piece
 from flyweight.learn.interrupt import Interrupt
 from flyweight.learn.progress import Progress
-from flyweight.learn.randomness import reseed, restore, snapshot
+from flyweight.learn.randomness import reseed
 
 _LOOK_SECONDS = 2.0
 """How often losses are read back from the device, to show them and to notice one that is no number."""
@@ -29,7 +29,10 @@ _LOOK_SECONDS = 2.0
 class Loop:
     """One training run: ``forward`` is what objectives call, ``model`` the module under it.
 
-    ``checkpoint`` is a file for progress, or None; ``every`` the least seconds between two writes of it.
+    ``steps`` are the optimizer steps that it takes, counted from 0, of all that ``train`` has. What a step sees hangs
+    on its number alone: its examples, its learning rate and its random numbers, which are seeded for each step. So a
+    run that begins anywhere else goes the same way from there. ``checkpoint`` is a file for progress, or None;
+    ``every`` the least seconds between two writes of it.
     """
 
     task: Task
@@ -38,6 +41,7 @@ class Loop:
     forward: nn.Module
     optimizer: torch.optim.Optimizer
     feed: Feed
+    steps: range
     accelerator: Any
     channels_last: bool
     checkpoint: Path | None
@@ -47,7 +51,7 @@ class Loop:
     after_step: tuple[Callable[[Progress], object], ...] = ()
 
     def run(self) -> None:
-        """Trains from the checkpoint, or from the start, to the last step."""
+        """Trains from the checkpoint, or from the first of its steps, to the last."""
         self.total = self.train.epochs * self.feed.steps
         self.scaler = self.accelerator.scaler
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -56,26 +60,31 @@ class Loop:
         self.seen = 0
         self.saved = self.looked = time.monotonic()
         self.model.train()
-        done, generators = self._resumed()
-        self.bar.update(done)
-        for epoch in range(done // self.feed.steps, self.train.epochs):
-            start = done - epoch * self.feed.steps
-            reseed("epoch", self.train.seed, epoch, self.accelerator.process_index)
-            if generators is not None:
-                generators()
-                generators = None
-            for pieces in self.feed.epoch(epoch, start):
-                self._step(pieces, done)
-                done += 1
-                self.bar.update(1)
-                now = time.monotonic()
-                if now - self.looked > _LOOK_SECONDS or self.interrupt.asked:
-                    self._look(done)
-                if self.interrupt.asked or now - self.saved > self.every:
-                    self._save(done)
-                    self.interrupt.raise_if_asked()
+        done = self._resumed()
+        self.bar.update(done - self.steps.start)
+        for step, pieces in self._ahead(done):
+            self._step(pieces, step)
+            done = step + 1
+            self.bar.update(1)
+            now = time.monotonic()
+            if now - self.looked > _LOOK_SECONDS or self.interrupt.asked:
+                self._look(done)
+            if self.interrupt.asked or now - self.saved > self.every:
+                self._save(done)
+                self.interrupt.raise_if_asked()
         self._look(done)
-        self._save(done, last=True)
+        if time.monotonic() - self.saved > self.every:
+            self._save(done)
+
+    def _ahead(self, done: int) -> Iterator[tuple[int, list[Piece]]]:
+        """The steps that are to come, each with its pieces; generators are set before those are made."""
+        each = self.feed.steps
+        for epoch in range(done // each, -(-self.steps.stop // each)):
+            steps = range(max(done, epoch * each), min(self.steps.stop, (epoch + 1) * each))
+            feed = self.feed.epoch(epoch, steps.start - epoch * each, steps.stop - epoch * each)
+            for step in steps:
+                reseed(self.accelerator.device, "step", self.train.seed, step, self.accelerator.process_index)
+                yield step, next(feed)
 
     def _step(self, pieces: list[Piece], done: int) -> None:
         factor = self.train.optimizer.factor(done, self.total)
@@ -151,30 +160,22 @@ class Loop:
                 )
         self.bar.set_postfix_str(f"loss {sum(values) / len(values):.4f}", refresh=False)
 
-    def _save(self, done: int, *, last: bool = False) -> None:
-        """Keeps the progress; several processes meet only at the end of an epoch, where their generators are known."""
-        between = done % self.feed.steps != 0
+    def _save(self, done: int) -> None:
         if self.checkpoint is None or not self.accelerator.is_main_process:
             return
-        if between and self.accelerator.num_processes > 1:
-            return
-        if last and time.monotonic() - self.saved <= self.every:
-            return
         self._look(done)
-        tensors, plain = snapshot(self.accelerator.device) if between else ({}, {})
-        told = {"done": done, "generators": plain, "scaler": None if self.scaler is None else self.scaler.state_dict()}
-        save_progress(self.checkpoint, self.model, self.optimizer, told, tensors)
+        told = {"done": done, "scaler": None if self.scaler is None else self.scaler.state_dict()}
+        save_progress(self.checkpoint, self.model, self.optimizer, told)
         self.saved = time.monotonic()
 
-    def _resumed(self) -> tuple[int, Callable[[], None] | None]:
+    def _resumed(self) -> int:
         if self.checkpoint is None or not self.checkpoint.exists():
-            return 0, None
-        told, tensors = load_progress(self.checkpoint, self.model, self.optimizer)
+            return self.steps.start
+        told = load_progress(self.checkpoint, self.model, self.optimizer)
         if self.scaler is not None:
             self.scaler.load_state_dict(told["scaler"])
-        if not told["generators"]:
-            return told["done"], None
-        return told["done"], lambda: restore(tensors, told["generators"], self.accelerator.device)
+        done: int = told["done"]
+        return done
 
 
 def _listeners(model: nn.Module) -> list[Callable[[Progress], object]]:

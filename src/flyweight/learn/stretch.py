@@ -1,46 +1,38 @@
-"""A stretch of a training, with the learning rates that the whole has there."""
+"""A stretch of a training: some of its optimizer steps, as they are in the whole."""
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from typing import Any
 
-import torch
 from torch import nn
 
-from flyweight.learn.optimizers import Optimizer
+from flyweight.core.errors import UnsupportedError
+from flyweight.core.takes import takes
+from flyweight.core.task import Task
+from flyweight.learn.fit import Fit
 from flyweight.learn.train import Train
 
 
-@dataclass(frozen=True)
-class part_of:
-    """``whole``, of a training of ``epochs`` epochs, in those from ``first`` up to ``last``.
+def stretch(model: nn.Module, task: Task, train: Train, start: int, stop: int | None = None) -> nn.Module:
+    """``model`` after the optimizer steps of ``train`` from ``start`` up to ``stop`` (None: the last), counted from 0.
 
-    Its learning rate is that of ``whole`` at the same place; what it remembers of gradients starts anew.
+    They see the examples, the learning rates and the random numbers that they see in the whole training, and a new
+    optimizer, which remembers no gradients. Raises :class:`UnsupportedError` for a loop of the user's own that takes no
+    steps.
     """
-
-    whole: Optimizer
-    epochs: int
-    first: int
-    last: int
-
-    @property
-    def clip(self) -> float | None:
-        """That of ``whole``."""
-        return self.whole.clip
-
-    def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
-        return self.whole(model)
-
-    def factor(self, step: int, total: int) -> float:
-        """The factor of the learning rate at ``step`` (from 0) of the stretch's ``total``."""
-        each = total / (self.last - self.first)
-        return self.whole.factor(step + round(each * self.first), round(each * self.epochs))
+    if start == 0 and stop is None:
+        return train.edit(model, task)
+    fit: Any = task.fit or Fit()
+    check_stretched(task)
+    trained: nn.Module = fit(model, task, train, start, stop)
+    return trained
 
 
-def stretch(train: Train, first: int, last: int) -> Train:
-    """The epochs of ``train`` from ``first`` up to ``last`` as a training of its own; ``train`` if that is all."""
-    if (first, last) == (0, train.epochs):
-        return train
-    optimizer = part_of(train.optimizer, train.epochs, first, last)
-    return dataclasses.replace(train, epochs=last - first, optimizer=optimizer)
+def check_stretched(task: Task) -> None:
+    """Raises :class:`UnsupportedError` where the loop of ``task`` can take no stretch of a training."""
+    if task.fit is not None and not takes(task.fit, 5):
+        raise UnsupportedError(
+            f"UnsupportedError: the training is to begin or end at an optimizer step, and fit={task.fit!r} of task "
+            f"{task.name!r} takes (model, task, train) alone. Have it take start and stop after these, as Fit() does, "
+            "or ask for the whole training (rewind=0)."
+        )

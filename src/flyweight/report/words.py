@@ -110,7 +110,7 @@ def _lottery(step: Mapping[str, Any]) -> str | None:
     ratio, train = step.get("ratio"), step.get("train")
     if not _is_number(ratio) or not isinstance(train, Mapping):
         return None
-    how = [f"rewound to epoch {_value(step['rewind'])}"] if step.get("rewind") else []
+    how = [f"rewound to step {_value(step['rewind'])}"] if step.get("rewind") else []
     how += ["from chance"] if step.get("control") else []
     each = _train(train) or _value(train)
     return f"lottery ticket of {_share(1 - ratio)}{''.join(f', {h}' for h in how)}, each round {each}"

@@ -9,6 +9,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 import tiny
+from flyweight.compress.prune.lottery import LotteryTicket
 from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.schedules.cubic import cubic
 from flyweight.compress.prune.schedules.iterative import iterative
@@ -29,6 +30,7 @@ kept = {}
 for name, recipe in {
     "movement": [Prune(0.6, movement(), schedule=cubic(every=0.2)), train],
     "channels": [Prune(0.5, taylor(), channel(), schedule=cubic(every=0.2)), train],
+    "ticket": [LotteryTicket(0.5, train, rounds=1, rewind=3)],
     "rounds": [Prune(0.5, taylor(), schedule=iterative(2, train))],
 }.items():
     result = run(recipe, task.model, task, Store(f"{path}-store"))

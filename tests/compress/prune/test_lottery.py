@@ -12,7 +12,7 @@ from flyweight.compress.prune.schedules.cubic import cubic
 from flyweight.compress.prune.structures.block import block
 from flyweight.compress.prune.structures.layer import layer
 from flyweight.compress.quantize.quantize import Quantize
-from flyweight.core.errors import FlyweightError
+from flyweight.core.errors import FlyweightError, UnsupportedError
 from flyweight.core.recipe import run
 from flyweight.core.store import Store
 from flyweight.learn.fit import Fit
@@ -29,9 +29,9 @@ TRAIN = Train(epochs=1, batch_size=128, optimizer=sgd(lr=0.05))
 class Noted(Fit):
     """The training loop, which writes down what each training starts from and ends with."""
 
-    def __call__(self, model, task, train):
-        NOTES.append([train, snapshot(model), None])
-        trained = super().__call__(model, task, train)
+    def __call__(self, model, task, train, start=0, stop=None):
+        NOTES.append([(start, stop), snapshot(model), None])
+        trained = super().__call__(model, task, train, start, stop)
         NOTES[-1][2] = snapshot(trained)
         return trained
 
@@ -90,10 +90,11 @@ def test_what_goes_is_the_least_of_what_was_trained(task):
             assert weight[gone].max() <= weight[keep].min()
 
 
-def test_rewinding_to_an_epoch_trains_what_came_before_once(task):
+@pytest.mark.parametrize("rewind", [1, 4, 6])  # of four steps an epoch
+def test_rewinding_to_a_step_trains_what_came_before_once(task, rewind):
     train = dataclasses.replace(TRAIN, epochs=3)
-    run([LotteryTicket(0.75, train, rounds=2, rewind=1)], task.model, task)
-    assert [note[0].epochs for note in NOTES] == [1, 2, 2, 2]
+    run([LotteryTicket(0.75, train, rounds=2, rewind=rewind)], task.model, task)
+    assert [note[0] for note in NOTES] == [(0, rewind), *3 * [(rewind, None)]]
     early = plain(NOTES[0][2])
     assert not same(early, task.model.state_dict())
     for _, begun, _ in NOTES[1:]:
@@ -102,14 +103,26 @@ def test_rewinding_to_an_epoch_trains_what_came_before_once(task):
     assert kept == [1408, 1408, 704, 352]
 
 
-@pytest.mark.parametrize("rewind", [0, 1])
+def test_a_ticket_of_everything_is_the_training_whose_optimizer_forgets(fresh_task):
+    def forget(progress):
+        if progress.step == 3:
+            progress.optimizer.state.clear()
+
+    train = dataclasses.replace(TRAIN, epochs=2)
+    task = dataclasses.replace(fresh_task, fit=Fit(precision="no"))
+    ticket = run([LotteryTicket(0.0, train, rewind=3)], task.model, task)
+    wanted = train(task.model, dataclasses.replace(task, fit=Fit(precision="no", after_step=(forget,))))
+    assert same(plain(ticket.state_dict()), snapshot(wanted))
+
+
+@pytest.mark.parametrize("rewind", [0, 3])
 def test_the_control_has_the_masks_and_other_weights(task, rewind):
     step = LotteryTicket(0.75, dataclasses.replace(TRAIN, epochs=2), rounds=1, rewind=rewind)
     ticket = run([step], task.model, task)
     control = run([dataclasses.replace(step, control=True)], task.model, task)
     assert same(masks(ticket.state_dict()), masks(control.state_dict()))
-    train, begun, _ = NOTES[-1]
-    assert train.epochs == 2, "chance stands at the beginning, whatever the ticket goes back to"
+    taken, begun, _ = NOTES[-1]
+    assert taken == (0, None), "chance stands at the beginning, whatever the ticket goes back to"
     start = task.model.state_dict()
     for name, value in plain(begun).items():
         assert value.flatten().sort().values.equal(start[name].flatten().sort().values), "a draw from the same values"
@@ -120,11 +133,11 @@ def test_the_control_has_the_masks_and_other_weights(task, rewind):
 @pytest.mark.parametrize(
     ("seconds", "fatal", "lost"),
     # Every step kept: those that died are repeated. None kept: the round that died begins again, and no other.
-    [(0, (3, 8, 14, 19), 4), (1000, (11, 18), 3 + 3)],
+    [(0, (3, 8, 14, 19), 4), (0, (1, 4, 5, 10, 11), 5), (1000, (11, 18), 4 + 1)],
 )
 def test_a_killed_search_repeats_no_finished_round(fresh_task, tmp_path, seconds, fatal, lost):
     fit = Fit(precision="no", checkpoint_seconds=seconds)
-    step, calls = LotteryTicket(0.75, dataclasses.replace(TRAIN, epochs=2), rounds=2, rewind=1), []
+    step, calls = LotteryTicket(0.75, dataclasses.replace(TRAIN, epochs=2), rounds=2, rewind=3), []
     wanted = run([step], fresh_task.model, dataclasses.replace(fresh_task, fit=fit))
 
     def mortal(forward, batch):
@@ -138,10 +151,10 @@ def test_a_killed_search_repeats_no_finished_round(fresh_task, tmp_path, seconds
         with pytest.raises(KeyboardInterrupt):
             run([step], task.model, task, store)
     got = run([step], task.model, task, store)
-    assert len(calls) == 4 * 4 + lost, "four trainings of four steps"
+    assert len(calls) == 3 + 3 * 5 + lost, "what came before once, then three trainings of what remains of eight steps"
     assert same(snapshot(got), snapshot(wanted))
     assert same(snapshot(run([step], task.model, task, store)), snapshot(wanted))
-    assert len(calls) == 4 * 4 + lost
+    assert len(calls) == 3 + 3 * 5 + lost
 
 
 def test_rounds_of_a_fifth():
@@ -173,7 +186,7 @@ def test_a_ticket_is_quantized_with_its_zeros(fresh_task):
         (lambda: LotteryTicket(1.0, TRAIN), r"ratio=1\.0 is no fraction"),
         (lambda: LotteryTicket(0.5, 3), r"LotteryTicket got train=3\. .*train=Train\(epochs=10\)"),
         (lambda: LotteryTicket(0.5, TRAIN, rounds=0), r"got rounds=0\. .*or None: rounds of 20 %"),
-        (lambda: LotteryTicket(0.5, TRAIN, rewind=1), r"got rewind=1\. Give epochs .*: 0 to 0"),
+        (lambda: LotteryTicket(0.5, TRAIN, rewind=-1), r"got rewind=-1\. Give an optimizer step .*rewind=500, or 0"),
         (lambda: LotteryTicket(0.5, TRAIN, rewind=0.5), r"got rewind=0\.5"),
         (lambda: LotteryTicket(0.5, TRAIN, by=Prune(0.0, schedule=cubic())), r"got by=.*that prunes at once"),
     ],
@@ -181,6 +194,24 @@ def test_a_ticket_is_quantized_with_its_zeros(fresh_task):
 def test_settings_are_checked(make, message):
     with pytest.raises(FlyweightError, match=message):
         make()
+
+
+@pytest.mark.parametrize("rewind", [8, 500])
+def test_a_step_that_the_training_has_not_is_refused_before_any(task, rewind):
+    step = LotteryTicket(0.5, dataclasses.replace(TRAIN, epochs=2), rewind=rewind)
+    told = rf"got rewind={rewind}\. Its training has 8 optimizer steps: 2 epochs of 4 \(\d+ examples of task .*, 128 a"
+    with pytest.raises(FlyweightError, match=told):
+        run([step], task.model, task)
+    assert NOTES == []
+
+
+def test_a_loop_that_cannot_begin_at_a_step_is_refused_before_any_training(fresh_task):
+    def own(model, task, train):
+        raise AssertionError
+
+    task = dataclasses.replace(fresh_task, fit=own)
+    with pytest.raises(UnsupportedError, match=r"fit=.*own.* takes \(model, task, train\) alone.*rewind=0"):
+        run([LotteryTicket(0.5, TRAIN, rewind=1)], task.model, task)
 
 
 def test_the_order_of_chance_is_its_seeds(fresh_task):

@@ -299,7 +299,7 @@ def test_two_processes_prune_alike_and_as_one_does(tmp_path):
     assert all(value.equal(second[name]) for name, value in first.items())
     # Batch-norm sees half a batch in each process, so a few choices are others than those of one alone.
     assert first.keys() == alone.keys()
-    for kind in ("movement", "channels", "rounds"):
+    for kind in ("movement", "channels", "ticket", "rounds"):
         kept = [
             sum(int(v.sum()) for n, v in s.items() if n.startswith(kind) and n.endswith("keep")) for s in (first, alone)
         ]

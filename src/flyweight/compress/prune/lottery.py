@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +15,16 @@ from torch import Tensor, nn
 from flyweight.compress.prune.distributions.earliest import check_ratio
 from flyweight.compress.prune.distributions.global_ import global_
 from flyweight.compress.prune.prune import Prune
-from flyweight.compress.prune.stretch import stretch
 from flyweight.core.crew import agreed, crew
+from flyweight.core.data_check import check_data
 from flyweight.core.errors import FlyweightError
 from flyweight.core.step import Recipe, Step
 from flyweight.core.store import scratch
 from flyweight.core.task import Task
 from flyweight.core.weights import load_state, save_state
+from flyweight.learn.epoch_steps import epoch_steps
 from flyweight.learn.randomness import derived
+from flyweight.learn.stretch import check_stretched, stretch
 from flyweight.learn.train import Train
 from flyweight.surgery.mask import Mask
 
@@ -40,14 +42,20 @@ class LotteryTicket(Step):
     1 − 0.8ⁿ ≥ ratio.
 
     Weights, biases and batch-norm go back to the model that comes in, or, with ``rewind``, to what the dense network
-    was after so many epochs of ``train``: these are trained once, and each round trains the epochs that remain, at the
-    learning rates that those have in ``train``. With ``control`` the last training starts from chance instead, under
-    the same masks: from the first values of each parameter in a random order, which is another draw from its initial
-    distribution, whatever that is (constants stay), and for all epochs. ``by`` says what goes in a round, by score,
-    structure, distribution and exclusions; its own ratio is not asked.
+    was after so many optimizer steps of ``train`` (a few hundred, in the paper; an epoch is ⌈examples / batch size⌉ of
+    them): these are trained once, and each round trains the steps that remain, on the examples, at the learning rates
+    and with the random numbers that those have in ``train``. What an optimizer remembers of gradients does not go
+    back: each stretch begins with a new one, as in the authors' code (open_lth), for a ticket is weights and masks
+    alone, and a momentum at that step was of a network of which most is gone.
+
+    With ``control`` the last training starts from chance instead, under the same masks: from the first values of each
+    parameter in a random order, which is another draw from its initial distribution, whatever that is (constants stay),
+    and for all steps. ``by`` says what goes in a round, by score, structure, distribution and exclusions; its own ratio
+    is not asked.
 
     Inside a store each round is kept, and a killed run repeats none that was finished. Raises :class:`FlyweightError`
-    for settings that do not fit each other.
+    for settings that do not fit each other, and, before any training, where ``train`` has no step ``rewind`` or the
+    task's loop cannot begin at one.
     Source: Frankle and Carbin 2019, arXiv 1803.03635, section 1; rewinding: Frankle, Dziugaite, Roy and Carbin 2020,
     arXiv 1912.05671, section 4.
     """
@@ -67,16 +75,15 @@ class LotteryTicket(Step):
             )
         if self.rounds is not None and not _whole(self.rounds, 1):
             raise _wrong("rounds", self.rounds, "Give a whole number, 1 or more, or None: rounds of 20 %.")
-        if not _whole(self.rewind, 0) or self.rewind >= max(1, self.train.epochs):
+        if not _whole(self.rewind, 0):
             raise _wrong(
-                "rewind",
-                self.rewind,
-                f"Give epochs of its training to go back to: 0 to {max(1, self.train.epochs) - 1}.",
+                "rewind", self.rewind, "Give an optimizer step to go back to, as in rewind=500, or 0: the start."
             )
         if not isinstance(self.by, Prune) or getattr(self.by.schedule, "train", True) is not None:
             raise _wrong("by", self.by, "Give a Prune(0.0, …) that prunes at once; the rounds are the schedule.")
 
     def edit(self, model: nn.Module, task: Task) -> nn.Module:
+        self._check_rewind(task)
         model = self.by.replay(model, task, {})
         gates = self._gates(model, task)
         first = _values(model, gates)
@@ -87,14 +94,13 @@ class LotteryTicket(Step):
             _set(model, _load(f"round-{done}"))
         for number in range(done, len(ratios)):
             _set(model, early)
-            model = stretch(self.train, self.rewind, self.train.epochs).edit(model, task)
+            model = stretch(model, task, self.train, self.rewind)
             model = dataclasses.replace(self.by, ratio=ratios[number]).edit(model, task)
             _keep(f"round-{number + 1}", {n: t for n, t in model.state_dict().items() if _inside(n, gates)})
         _set(model, first if self.control else early)
         if self.control:
             self._shuffle(model)
-        start = 0 if self.control else self.rewind
-        return stretch(self.train, start, self.train.epochs).edit(model, task)
+        return stretch(model, task, self.train, 0 if self.control else self.rewind)
 
     def replay(self, model: nn.Module, task: Task, state: Mapping[str, Tensor]) -> nn.Module:
         return self.by.replay(model, task, state)
@@ -111,6 +117,21 @@ class LotteryTicket(Step):
             rounds = math.ceil(math.log(1 - self.ratio) / math.log(1 - _EACH_ROUND) - 1e-9)
         return tuple(1 - (1 - self.ratio) ** (i / rounds) if i < rounds else self.ratio for i in range(1, rounds + 1))
 
+    def _check_rewind(self, task: Task) -> None:
+        if not self.rewind:
+            return
+        check_data(task.data.train, task.example, f"task {task.name!r}: data.train")
+        train, examples = self.train, len(cast(Sized, task.data.train))
+        each = epoch_steps(examples, train.batch_size)
+        if self.rewind >= train.epochs * each:
+            raise _wrong(
+                "rewind",
+                self.rewind,
+                f"Its training has {train.epochs * each} optimizer steps: {train.epochs} epochs of {each} ({examples} "
+                f"examples of task {task.name!r}, {train.batch_size} a step). Give a step before the last, or 0.",
+            )
+        check_stretched(task)
+
     def _gates(self, model: nn.Module, task: Task) -> tuple[str, ...]:
         """How names of what rounds leave as it is begin: a mask's all, and the switch alone of a gate round a layer."""
         pools = self.by.structure(model, task, self.by.exclude)
@@ -122,9 +143,9 @@ class LotteryTicket(Step):
         )
 
     def _early(self, model: nn.Module, task: Task, gates: Sequence[str]) -> dict[str, Tensor]:
-        """The values after the epochs that are never repeated."""
+        """The values after the steps that are never repeated."""
         if not agreed(_kept("rewound")):
-            model = stretch(self.train, 0, self.rewind).edit(model, task)
+            model = stretch(model, task, self.train, 0, self.rewind)
             values = _values(model, gates)
             _keep("rewound", values)
             return values

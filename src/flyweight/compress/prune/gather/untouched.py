@@ -27,7 +27,7 @@ def untouched(model: nn.Module, wanted: Iterable[nn.Parameter] = ()) -> Iterator
     library, fast = torch.backends.cudnn.enabled, torch.backends.mha.get_fastpath_enabled()
     with preserved(device), evaluated(model):
         try:
-            reseed("evidence")
+            reseed(device, "evidence")
             # Attention's fast path does not call the layers inside.
             torch.backends.mha.set_fastpath_enabled(False)
             torch.backends.cudnn.enabled = library and not recurrent
