@@ -1,4 +1,4 @@
-// QSparseConv, QDepthwise, QMaxPool and QAdd: integer images in c4.
+// QSparseConv, QDepthwise, QMaxPool, QMean and QAdd: integer images in c4.
 #include <algorithm>
 #include <array>
 
@@ -136,7 +136,19 @@ class QDepthwise {
   Layer layer_;
 };
 
-class QMaxPool {
+// What is one layer of images, of which the node tells the channels.
+class OfImages {
+ public:
+  explicit OfImages(const Node &node) : channels_(node.Integer("channels", 1, kMostRows)) {}
+
+  void Run(Call &call) const { RunIntegers(call, layer_, channels_); }
+
+ protected:
+  int64_t channels_;
+  Layer layer_;
+};
+
+class QMaxPool final : public OfImages {
  public:
   static constexpr const char *kName = "QMaxPool";
   static constexpr const char *kInputs[] = {"x"};
@@ -144,23 +156,17 @@ class QMaxPool {
   static constexpr size_t kNeeded = 1;
   static constexpr Type kOut = kUint8;
 
-  explicit QMaxPool(const Node &node) : channels_(node.Integer("channels", 1, kMostRows)) {
+  explicit QMaxPool(const Node &node) : OfImages(node) {
     const fw_qmaxpool_spec spec{channels_, WindowOf(node)};
     Check(fw_qmaxpool_create(&spec, layer_.out()));
   }
 
-  void Run(Call &call) const { RunIntegers(call, layer_, channels_); }
-
   static void Infer(const Shapes &shapes) {
     InferIntegers(shapes, shapes.Integer("channels"), shapes.Integers("kernel_shape"));
   }
-
- private:
-  int64_t channels_;
-  Layer layer_;
 };
 
-class QMean {
+class QMean final : public OfImages {
  public:
   static constexpr const char *kName = "QMean";
   static constexpr const char *kInputs[] = {"x"};
@@ -168,22 +174,16 @@ class QMean {
   static constexpr size_t kNeeded = 1;
   static constexpr Type kOut = kUint8;
 
-  explicit QMean(const Node &node) : channels_(node.Integer("channels", 1, kMostRows)) {
+  explicit QMean(const Node &node) : OfImages(node) {
     const fw_qmean_spec spec{channels_, node.Number("x_scale"), node.Number("y_scale"), ByteOf(node, "x_zero"),
                              ByteOf(node, "y_zero")};
     Check(fw_qmean_create(&spec, layer_.out()));
   }
 
-  void Run(Call &call) const { RunIntegers(call, layer_, channels_); }
-
   static void Infer(const Shapes &shapes) {
     const Shape x = shapes.Input(0);
     if (x.size() == 5) shapes.Output(0, kUint8, {x[0], x[1], {1, ""}, {1, ""}, {4, ""}});
   }
-
- private:
-  int64_t channels_;
-  Layer layer_;
 };
 
 class QAdd {
