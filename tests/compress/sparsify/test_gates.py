@@ -147,7 +147,7 @@ def test_training_closes_the_gates_of_irrelevant_features():
     recipe = (
         Train(10, adam(1e-2)),
         L0Gates(inputs(), speed=20.0, exclude=("2",)),
-        Train(40, adam(1e-2), penalized(expected_l0(0.05))),
+        Train(40, adam(1e-2), penalized(expected_l0(0.2))),
         Settle(),
     )
     model = run(recipe, task.model, task)
