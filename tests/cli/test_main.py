@@ -28,6 +28,7 @@ from flyweight.search.chain import chain
 from flyweight.search.kernel_blocks import kernel_blocks
 from flyweight.search.pruned import SPARSE_RATIOS, pruned
 from flyweight.search.until import until
+from flyweight.tasks.load import BUILT_IN
 
 TASK = f"{Path(tiny.__file__)}:fresh_task"
 
@@ -129,6 +130,14 @@ def test_ctrl_c_ends_with_130(
     monkeypatch.setattr("flyweight.cli.optimize._show", stop)
     assert cli.main(["optimize", TASK, "--out", str(finished)]) == 130
     assert "baseline" in capsys.readouterr().out
+
+
+def test_the_help_names_every_task(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    with pytest.raises(SystemExit):
+        cli.main(["optimize", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"{', '.join(BUILT_IN)}, or path/to/file.py:attribute" in told
 
 
 @pytest.mark.parametrize(

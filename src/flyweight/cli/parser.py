@@ -9,6 +9,7 @@ import flyweight
 _METER = "module:function of your own that returns the joules used so far, where no counter is known"
 
 
+_TASK = "fashion-mini, fashion, cifar10, movie-reviews, or path/to/file.py:attribute"
 _KERNELS = "auto: layers of many zeros run on the sparse kernels where that is faster here; none: plain files alone"
 _STRATEGY = "survey: widths and distillation; free: Optuna; prune: by --ratios, or to the budgets where given"
 _STRUCTURE = (
@@ -56,7 +57,7 @@ def parser() -> Any:
     )
     commands = whole.add_subcommands(required=False, dest="command")
     one = sub("optimize")
-    one.add_argument("task", type=str, help="fashion-mini, fashion, movie-reviews, or path/to/file.py:attribute")
+    one.add_argument("task", type=str, help=_TASK)
     one.add_argument("--out", type=str, default="run", help="the folder that keeps everything")
     one.add_argument("--max-drop", type=float | None, default=None, help="quality that may be lost, as in .01")
     one.add_argument("--budget", type=list[str], default=[], help='as in "size_bytes<=200_000"; may be given again')

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import tarfile
-import tempfile
-import urllib.request
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flyweight.core.atomic import atomic_path
-from flyweight.core.errors import StoreError, TaskError
+from flyweight.core.errors import TaskError
 from flyweight.tasks.published import Published
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
@@ -44,38 +41,31 @@ def read_cifar10(folder: Path | str | None = None) -> dict[str, NDArray[np.uint8
     either; else in the cache (``$XDG_CACHE_HOME/flyweight`` or ``~/.cache/flyweight``), into which they are downloaded
     where they are nowhere. Raises :class:`TaskError` where they cannot be had or are not what they should be.
     """
-    place = _CIFAR10.place(folder, FILES)
-    if place is None:
-        place = _download(_CIFAR10.cache())
+    place = _CIFAR10.place(folder, FILES) or _download()
     *train, test = (_read(place / name, digest) for name, digest in FILES.items())
     images, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
     return {"train_images": images, "train_labels": labels, "test_images": test[0], "test_labels": test[1]}
 
 
 def _read(path: Path, digest: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    content = _CIFAR10.check(path.read_bytes(), str(path), digest)
+    content = _CIFAR10.check(_CIFAR10.read(path), path, digest)
     # A record is the label, a byte, and the three planes.
     records = np.frombuffer(content, np.uint8).reshape(-1, 1 + int(np.prod(_SHAPE)))
     return records[:, 1:].reshape(-1, *_SHAPE), records[:, 0]
 
 
-def _download(place: Path) -> Path:
-    try:
-        with tempfile.TemporaryFile() as kept:
-            with urllib.request.urlopen(URL, timeout=60) as answer:
-                shutil.copyfileobj(answer, kept)
-            kept.seek(0)
-            with tarfile.open(fileobj=kept) as archive:
-                for name, digest in FILES.items():
-                    _take(archive, name, digest, place)
-    except (OSError, EOFError, KeyError, tarfile.TarError, StoreError) as error:
-        raise TaskError(f"TaskError: cannot download {URL} to {place} ({error}). {_CIFAR10.ways}") from error
-    return place
-
-
-def _take(archive: tarfile.TarFile, name: str, digest: str, place: Path) -> None:
-    member = archive.extractfile(f"{_CIFAR10.folder}/{name}")
-    content = b"" if member is None else member.read()
-    _CIFAR10.check(content, f"{name} in what {URL} gave", digest)
-    with atomic_path(place / name) as temporary:
-        temporary.write_bytes(content)
+def _download() -> Path:
+    place, left = _CIFAR10.cache(), dict(FILES)
+    # As a stream, for to go back in what is packed is to unpack it anew from its start.
+    with _CIFAR10.fetched(URL) as answer, tarfile.open(fileobj=answer, mode="r|gz") as archive:
+        for member in archive:
+            name = Path(member.name).name
+            packed = archive.extractfile(member) if name in left else None
+            if packed is None:
+                continue
+            content = _CIFAR10.check(packed.read(), f"{name} in what {URL} gave", left.pop(name))
+            with atomic_path(place / name) as temporary:
+                temporary.write_bytes(content)
+            if not left:
+                return place
+    raise TaskError(f"TaskError: what {URL} gave does not hold {', '.join(left)}. {_CIFAR10.ways}")

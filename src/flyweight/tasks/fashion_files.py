@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import urllib.request
 import zlib
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flyweight.core.atomic import atomic_path
-from flyweight.core.errors import StoreError, TaskError
+from flyweight.core.errors import TaskError
 from flyweight.tasks.published import Published
 
 URL = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"
@@ -43,36 +42,32 @@ def read_fashion(folder: Path | str | None = None) -> dict[str, NDArray[np.uint8
     are downloaded where they are nowhere.
     Raises :class:`TaskError` where they cannot be had or are not what they should be.
     """
-    place = _FASHION.place(folder, (name for name, _ in FILES.values()), [DEBIAN])
-    if place is None:
-        place = _download(_FASHION.cache())
+    place = _FASHION.place(folder, (name for name, _ in FILES.values()), [DEBIAN]) or _download()
     return {part: _read(place / name, digest) for part, (name, digest) in FILES.items()}
 
 
-def _download(place: Path) -> Path:
+def _download() -> Path:
+    place = _FASHION.cache()
     for name, digest in FILES.values():
         if (place / name).exists():
             continue
-        try:
-            with urllib.request.urlopen(URL + name, timeout=60) as answer:
-                data = answer.read()
+        with _FASHION.fetched(URL + name) as answer:
+            data = answer.read()
             _content(data, f"what {URL}{name} gave", digest)
             with atomic_path(place / name) as temporary:
                 temporary.write_bytes(data)
-        except (OSError, StoreError) as error:
-            raise TaskError(f"TaskError: cannot download {URL}{name} to {place} ({error}). {_FASHION.ways}") from error
     return place
 
 
 def _read(path: Path, digest: str) -> NDArray[np.uint8]:
-    data = _content(path.read_bytes(), str(path), digest)
+    data = _content(_FASHION.read(path), path, digest)
     # IDX: two zero bytes, the type (8: uint8), the number of dimensions, then each as a big-endian uint32.
     dimensions = data[3]
     shape = np.frombuffer(data, ">u4", dimensions, offset=4)
     return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
-def _content(packed: bytes, where: str, digest: str) -> bytes:
+def _content(packed: bytes, where: Path | str, digest: str) -> bytes:
     try:
         data = gzip.decompress(packed)
     except (OSError, EOFError, zlib.error) as error:

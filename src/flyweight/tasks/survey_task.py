@@ -32,9 +32,9 @@ def survey_task(
 
     The last ``held_back / 10`` images of each class of ``train`` are ``select``, the first ``calibrate`` of the others
     are ``calibrate`` too. Inputs are ``pixel / 255``, float32, ``(N, C, H, W)``. No mean is taken off: so black stays
-    0, which is what padding, ``translate`` and ``erase`` bring in, and an unsigned 8-bit range of 0…1 holds every pixel
-    exactly. The batch-norm after the first convolution does the rest. ``family(width)`` is the survey's network for
-    images of that shape.
+    0, which is what padding, ``translate``, ``crop`` and ``erase`` bring in, and an unsigned 8-bit range of 0…1 holds
+    every pixel exactly. The batch-norm after the first convolution does the rest. ``family(width)`` is the survey's
+    network for images of that shape.
     """
     images, labels = train
     selected = np.zeros(len(labels), bool)

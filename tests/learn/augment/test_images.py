@@ -7,6 +7,7 @@ import torch
 
 from flyweight.core.errors import FlyweightError, ShapeError
 from flyweight.core.serial import from_json, to_json
+from flyweight.learn.augment.crop import crop
 from flyweight.learn.augment.erase import erase
 from flyweight.learn.augment.flip import flip
 from flyweight.learn.augment.randaugment import randaugment
@@ -14,10 +15,10 @@ from flyweight.learn.augment.rotate import rotate
 from flyweight.learn.augment.shear import shear
 from flyweight.learn.augment.translate import translate
 
-ALL = [flip(), translate(), rotate(), shear(), erase(), randaugment()]
+ALL = [flip(), translate(), crop(), rotate(), shear(), erase(), randaugment()]
 IDENTITIES = [
     *(flip(p=0.0), translate(p=0.0), translate(fraction=0.0), rotate(p=0.0), rotate(degrees=0.0), shear(p=0.0)),
-    *(shear(degrees=0.0), erase(p=0.0), randaugment(count=0)),
+    *(shear(degrees=0.0), erase(p=0.0), randaugment(count=0), crop(padding=0)),
 ]
 
 
@@ -59,7 +60,7 @@ def test_torchs_generator_decides_it_all(one):
     assert one(inputs).equal(second)
 
 
-@pytest.mark.parametrize("one", [translate(), rotate(), shear(), erase(p=1.0)], ids=name_of)
+@pytest.mark.parametrize("one", [translate(), crop(), rotate(), shear(), erase(p=1.0)], ids=name_of)
 def test_every_image_gets_its_own(one):
     same = torch.rand(1, 1, 14, 14).repeat(8, 1, 1, 1)
     outputs = one(same)
@@ -86,6 +87,9 @@ def test_they_are_frozen_and_json(one):
     [
         (lambda: flip(p=1.5), "flip got p=1.5. Give a number from 0 to 1"),
         (lambda: translate(fraction=-0.1), "translate got fraction=-0.1"),
+        (lambda: crop(-1), "crop got padding=-1. Give a whole number of pixels, 0 or more"),
+        (lambda: crop(1.5), "crop got padding=1.5. Give a whole number"),
+        (lambda: crop(True), "crop got padding=True"),
         (lambda: rotate(degrees=200), "rotate got degrees=200. Give a number from 0 to 180"),
         (lambda: shear(degrees=-5), "shear got degrees=-5"),
         (lambda: erase(area=(0.0, 0.5)), r"erase got area=\(0.0, 0.5\). Give the least and the most"),

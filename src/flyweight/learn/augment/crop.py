@@ -35,9 +35,7 @@ class crop:
             return inputs
         count, _, height, width = inputs.shape
         padded = F.pad(inputs, 4 * (self.padding,))
-        top, left = torch.randint(0, 2 * self.padding + 1, (2, count, 1), device=inputs.device)
-        rows = top + torch.arange(height, device=inputs.device)
-        columns = left + torch.arange(width, device=inputs.device)
-        image = torch.arange(count, device=inputs.device)[:, None, None]
-        # Indices around a slice put the sliced axis last: (N, H, W, C).
-        return padded[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        # A view of every window, (N, C, places down, places across, H, W), of which only those drawn are copied.
+        windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+        top, left = torch.randint(0, 2 * self.padding + 1, (2, count), device=inputs.device)
+        return windows[torch.arange(count, device=inputs.device), :, top, left]
