@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from flyweight.core.crew import agreed
 from flyweight.core.errors import FlyweightError
 from flyweight.core.key import recipe_keys
+from flyweight.core.notes import note, noted
 from flyweight.core.step import Recipe, Step
 from flyweight.core.store import Store
 from flyweight.core.task import Task
@@ -25,8 +26,8 @@ def run(recipe: Sequence[Step], model: nn.Module, task: Task, store: Store | Non
 
     ``model`` is left as it was, and is the teacher where neither the task nor a step names another. With a
     ``store`` every step's result is kept, and a step whose result is kept is not taken again, so recipes that
-    share a prefix share its work and a killed run goes on where it stood. Each step runs under a seed drawn
-    from its key, so equal recipes give equal models.
+    share a prefix share its work and a killed run goes on where it stood. What a step noted is told again with it.
+    Each step runs under a seed drawn from its key, so equal recipes give equal models.
     """
     steps = tuple(recipe)
     for step in steps:
@@ -37,6 +38,7 @@ def run(recipe: Sequence[Step], model: nn.Module, task: Task, store: Store | Non
             )
     keys = recipe_keys(steps, model, task)
     done = agreed(_kept(keys, store))
+    _tell(keys[1 : done + 1], store)
     current = _replay(steps[:done], keys[done], model, task, store) if done else copy.deepcopy(model)
     for index in range(done, len(steps)):
         current = _take(steps[index], keys[index], keys[index + 1], current, model, task, store, steps[: index + 1])
@@ -58,11 +60,22 @@ def _take(
         return _edit(step, key, current, taught)
     with store.working(key):
         if agreed(store.has(key)):
+            _tell([key], store)
             return _replay(done, key, root, task, store)
         start = time.perf_counter()
-        result = _edit(step, key, current, taught)
-        store.keep(key, parent, step, result, time.perf_counter() - start)
-        return result
+        with noted() as told:
+            result = _edit(step, key, current, taught)
+        store.keep(key, parent, step, result, time.perf_counter() - start, told)
+    for text in told:
+        note(text)
+    return result
+
+
+def _tell(keys: Sequence[str], store: Store | None) -> None:
+    """Tells what the kept steps of ``keys`` noted when they were taken."""
+    if store is not None:
+        for text in (text for key in keys for text in store.notes(key)):
+            note(text)
 
 
 def _edit(step: Step, key: str, model: nn.Module, task: Task) -> nn.Module:

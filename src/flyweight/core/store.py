@@ -8,7 +8,7 @@ import fcntl
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ def shelf(name: str) -> Path | None:
 class Store:
     """Results of steps under ``folder``; safe against kills, and shared by several processes.
 
-    ``steps/<key>.safetensors`` holds a model's state and ``steps/<key>.json`` the step and its seconds.
+    ``steps/<key>.safetensors`` holds a model's state and ``steps/<key>.json`` the step, its seconds and its notes.
     The JSON is written last: it says that the result is whole. Opening a store clears away what killed processes left
     half written.
     """
@@ -80,8 +80,18 @@ class Store:
         """The state kept under ``key``."""
         return load_state(self._weights(key))
 
-    def keep(self, key: str, parent: str, step: Step, model: nn.Module, seconds: float) -> None:
-        """Keeps ``model`` as the result of ``step``, then drops the step's scratch folder.
+    def notes(self, key: str) -> tuple[str, ...]:
+        """What the step of ``key`` noted when it was taken; nothing where its result is not kept."""
+        try:
+            told = read_json(self._note(key)) if self.has(key) else {}
+        except StoreError:  # the result itself is another file, and whole
+            return ()
+        return tuple(told.get("notes", ()))
+
+    def keep(
+        self, key: str, parent: str, step: Step, model: nn.Module, seconds: float, notes: Sequence[str] = ()
+    ) -> None:
+        """Keeps ``model`` as the result of ``step``, with its ``notes``, then drops the step's scratch folder.
 
         Of several processes that train together, the first one writes.
         """
@@ -89,6 +99,7 @@ class Store:
             return
         save_state(model.state_dict(), self._weights(key))
         told = {"step": to_json(step), "parent": parent, "seconds": round(seconds, 3), "at": time.time()}
+        told |= {"notes": list(dict.fromkeys(notes))} if notes else {}
         write_json(self._note(key), told)
         with contextlib.suppress(OSError), (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps({"key": key, "step": type(step).__name__, "seconds": round(seconds, 3)}) + "\n")

@@ -21,6 +21,7 @@ from flyweight.core.artifact import Artifact
 from flyweight.core.atomic import atomic_path, store_error
 from flyweight.core.errors import FlyweightError, StoreError
 from flyweight.core.footprint import Footprint
+from flyweight.core.notes import noted
 from flyweight.core.point import Point
 from flyweight.core.recipe import run
 from flyweight.core.serial import to_json
@@ -127,7 +128,8 @@ class Evaluator:
 
     def make(self, candidate: Candidate) -> Point:
         """The candidate's point, made anew; raises what goes wrong, and keeps nothing but the steps and the file."""
-        model = run(candidate.recipe, self.task.model, self.task, self.store).eval()
+        with noted() as told:
+            model = run(candidate.recipe, self.task.model, self.task, self.store).eval()
         artifact, parity = self._export(model, candidate)
         session = open_artifact(artifact.path, self.runtime, self.threads)
         quality = score(session, self.task, "select")
@@ -141,7 +143,7 @@ class Evaluator:
             quality=quality,
             footprint=self.footprint(artifact.path),
             parity=parity,
-            notes=artifact.notes,
+            notes=(*dict.fromkeys(told), *artifact.notes),
             baseline=candidate.baseline,
             kernels=self.kernels,
             needs=artifact.needs,

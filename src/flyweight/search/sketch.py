@@ -16,6 +16,7 @@ from flyweight.core.artifact import Artifact
 from flyweight.core.atomic import atomic_path
 from flyweight.core.errors import FlyweightError, StoreError
 from flyweight.core.key import recipe_keys
+from flyweight.core.notes import noted
 from flyweight.core.point import SKETCHED, Point
 from flyweight.core.recipe import run
 from flyweight.core.serial import to_json
@@ -68,13 +69,14 @@ def sketched(evaluator: Evaluator, candidate: Candidate) -> Point:
     try:
         path = _place(evaluator, kept.id if kept is not None else point.id)
         if kept is None or not path.exists():
-            artifact = _export(evaluator, candidate, sketch.earnest, path)
+            with noted() as notes:
+                artifact = _export(evaluator, candidate, sketch.earnest, path)
             point = dataclasses.replace(
                 point,
                 id=evaluator.identity(candidate, ours=bool(artifact.needs)),
                 format=artifact.format,
                 bits=artifact.bits,
-                notes=artifact.notes,
+                notes=(*dict.fromkeys(notes), *artifact.notes),
                 needs=artifact.needs,
             )
             path = path.replace(_place(evaluator, point.id))

@@ -14,10 +14,13 @@ from torch import Tensor, nn
 
 from flyweight.compress.prune.distributions.earliest import check_ratio
 from flyweight.compress.prune.distributions.global_ import global_
+from flyweight.compress.prune.pool import Pool
 from flyweight.compress.prune.prune import Prune
+from flyweight.compress.prune.reached import gone, tell_reached
 from flyweight.core.crew import agreed, crew
 from flyweight.core.data_check import check_data
 from flyweight.core.errors import FlyweightError
+from flyweight.core.notes import noted
 from flyweight.core.step import Recipe, Step
 from flyweight.core.store import scratch
 from flyweight.core.task import Task
@@ -85,7 +88,8 @@ class LotteryTicket(Step):
     def edit(self, model: nn.Module, task: Task) -> nn.Module:
         self._check_rewind(task)
         model = self.by.replay(model, task, {})
-        gates = self._gates(model, task)
+        pools = self._pools(model, task)
+        gates, before = _gates(model, pools), gone(pools, self.by.distribution)
         first = _values(model, gates)
         early = self._early(model, task, gates) if self.rewind else first
         ratios = self.ratios()
@@ -95,8 +99,10 @@ class LotteryTicket(Step):
         for number in range(done, len(ratios)):
             _set(model, early)
             model = stretch(model, task, self.train, self.rewind)
-            model = dataclasses.replace(self.by, ratio=ratios[number]).edit(model, task)
+            with noted():  # what the last round misses is told below, once
+                model = dataclasses.replace(self.by, ratio=ratios[number]).edit(model, task)
             _keep(f"round-{number + 1}", {n: t for n, t in model.state_dict().items() if _inside(n, gates)})
+        tell_reached(self._pools(model, task), self.ratio, self.by.distribution, before)
         _set(model, first if self.control else early)
         if self.control:
             self._shuffle(model)
@@ -132,15 +138,9 @@ class LotteryTicket(Step):
             )
         check_stretched(task)
 
-    def _gates(self, model: nn.Module, task: Task) -> tuple[str, ...]:
-        """How names of what rounds leave as it is begin: a mask's all, and the switch alone of a gate round a layer."""
-        pools = self.by.structure(model, task, self.by.exclude)
-        held = {id(gate) for pool in pools for gate in pool.gates}
-        return tuple(
-            f"{name}." if isinstance(module, Mask) else f"{name}.keep"
-            for name, module in model.named_modules(remove_duplicate=False)
-            if id(module) in held
-        )
+    def _pools(self, model: nn.Module, task: Task) -> list[Pool]:
+        found = self.by.structure(model, task, self.by.exclude)
+        return [pool for pool in found if pool.reads(self.by.score.reads)]
 
     def _early(self, model: nn.Module, task: Task, gates: Sequence[str]) -> dict[str, Tensor]:
         """The values after the steps that are never repeated."""
@@ -158,6 +158,16 @@ class LotteryTicket(Step):
             draw = torch.Generator().manual_seed(derived("lottery", self.train.seed, name))
             order = torch.randperm(parameter.numel(), generator=draw).to(parameter.device)
             parameter.copy_(parameter.reshape(-1)[order].reshape(parameter.shape))
+
+
+def _gates(model: nn.Module, pools: Sequence[Pool]) -> tuple[str, ...]:
+    """How names of what rounds leave as it is begin: a mask's all, and the switch alone of a gate round a layer."""
+    held = {id(gate) for pool in pools for gate in pool.gates}
+    return tuple(
+        f"{name}." if isinstance(module, Mask) else f"{name}.keep"
+        for name, module in model.named_modules(remove_duplicate=False)
+        if id(module) in held
+    )
 
 
 def _values(model: nn.Module, gates: Sequence[str]) -> dict[str, Tensor]:

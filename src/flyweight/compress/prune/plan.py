@@ -13,6 +13,7 @@ from flyweight.compress.prune.cut import judged
 from flyweight.compress.prune.evidence import Evidence, Score
 from flyweight.compress.prune.gather.tap import Tap
 from flyweight.compress.prune.pool import Distribution, Pool
+from flyweight.compress.prune.reached import gone, tell_reached
 from flyweight.compress.prune.schedule import InTraining
 from flyweight.compress.prune.schedules.calendar import Calendar
 from flyweight.learn.progress import Progress
@@ -43,6 +44,7 @@ class Plan(nn.Module):
     initial: Tensor
     lose: Tensor | None
     heard: Tensor
+    untold: Tensor
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class Plan(nn.Module):
         self.register_buffer("lose", None if lose is None else torch.tensor(list(lose)))
         # Of training alone: a checkpoint holds them, a finished model does not.
         self.register_buffer("heard", torch.tensor(0), persistent=False)
+        self.register_buffer("untold", torch.tensor(False), persistent=False)
         for index in range(len(self._ears)):
             for need in self.wants:
                 self.register_buffer(f"{need}{index}", None, persistent=False)
@@ -82,9 +85,14 @@ class Plan(nn.Module):
         return not self._over
 
     def after_step(self, progress: Progress) -> None:
-        """Takes away what is due after this step."""
-        if self._over:
-            return
+        """Takes away what is due after this step; after the last one of the training tells what it missed."""
+        if not self._over:
+            self._move(progress)
+        if progress.step == progress.total and bool(self.untold):
+            self.untold.fill_(False)
+            tell_reached(self.pools, self.ratio, self.distribution, max(0.0, float(self.initial)))
+
+    def _move(self, progress: Progress) -> None:
         schedule = self.schedule
         calendar = Calendar.of(schedule.begin, schedule.end, schedule.every, progress.total)
         with torch.no_grad():
@@ -93,6 +101,7 @@ class Plan(nn.Module):
                 self._update(calendar, progress)
         if progress.step >= calendar.stop:
             self.finish()
+            self.untold.fill_(True)
         else:
             self._listen(self._wanted(calendar, progress.step + 1))
 
@@ -158,12 +167,12 @@ class Plan(nn.Module):
         setattr(self, name, value if before is None else keep * before + value)
 
     def _update(self, calendar: Calendar, progress: Progress) -> None:
-        gone = self._gone()
+        gone_ = gone(self.pools, self.distribution)
         if float(self.initial) < 0:
-            self.initial.fill_(gone)
+            self.initial.fill_(gone_)
         initial, share = float(self.initial), self.schedule(calendar.done(progress.step))
         ratio = self.ratio if share == 1.0 else initial + (self.ratio - initial) * share
-        if self.ratio > gone:
+        if self.ratio > gone_:
             evidence = self._evidence()
             found = judged(self.pools, self.score, lambda pool: evidence)
             if self.lose is None:
@@ -180,13 +189,6 @@ class Plan(nn.Module):
                 setattr(self, f"gradient{index}", None)
         if self.wants:
             self.heard.zero_()
-
-    def _gone(self) -> float:
-        """The fraction that is gone, of all parameters, or of all units where the distribution counts those."""
-        alike = getattr(self.distribution, "of", "parameters") == "units"
-        sizes = [torch.ones(len(pool.kept)) if alike else pool.parameters.double().cpu() for pool in self.pools]
-        lost = [float(size[~pool.kept.cpu()].sum()) for size, pool in zip(sizes, self.pools, strict=True)]
-        return sum(lost) / max(1.0, sum(float(size.sum()) for size in sizes))
 
     def _evidence(self) -> dict[str, Evidence]:
         names = {name: index for index, (_, name) in enumerate(self._ears)}

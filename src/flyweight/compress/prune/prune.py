@@ -18,6 +18,7 @@ from flyweight.compress.prune.evidence import Evidence, Score
 from flyweight.compress.prune.gather.gather import gather
 from flyweight.compress.prune.plan import Plan
 from flyweight.compress.prune.pool import Distribution, Pool, Structure
+from flyweight.compress.prune.reached import gone, tell_reached
 from flyweight.compress.prune.rounds import rounds
 from flyweight.compress.prune.schedule import Schedule
 from flyweight.compress.prune.schedules.one_shot import one_shot
@@ -38,9 +39,10 @@ class Prune(Step):
 
     ``structure`` says what goes together, ``score`` what matters, ``distribution`` how much each layer loses, and
     ``schedule`` when: at once, or in the training that follows. ``ratio`` is of all that ``structure`` may take, that
-    which is gone already included, and is met exactly, but for the size of one unit (and a structure's ``round_to``).
-    No layer loses everything, and what has gone does not come back. ``exclude`` holds globs of module names that are
-    left alone.
+    which is gone already included, and is met exactly, but for the size of one unit (and a structure's ``round_to``);
+    where it is missed by more, or visibly by units as large as heads, a note says by how much and why
+    (:mod:`flyweight.core.notes`). No layer loses everything, and what has gone does not come back. ``exclude`` holds
+    globs of module names that are left alone.
 
     A mask holds zeros in place and makes nothing smaller by itself: :class:`~flyweight.compress.prune.remove.Remove`
     takes masked channels, heads and layers out. Raises :class:`FlyweightError` for axes that do not go together,
@@ -76,7 +78,10 @@ class Prune(Step):
             self._plan(model, pools, lose)
             return model
         at_once: Any = self.schedule
-        return rounds(model, task, at_once, self.ratio, self._cut)
+        before = gone(pools, self.distribution)
+        pruned = rounds(model, task, at_once, self.ratio, self._cut)
+        tell_reached(pools if pruned is model else self._pools(pruned, task), self.ratio, self.distribution, before)
+        return pruned
 
     def replay(self, model: nn.Module, task: Task, state: Mapping[str, Tensor]) -> nn.Module:
         pools = self._pools(model, task)

@@ -60,6 +60,11 @@ class Coupled:
         return self.group.label
 
     @property
+    def units(self) -> str:
+        """What they are: channels or heads."""
+        return f"{self.group.kind}s"
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of its weight."""
         made = [piece for piece in self.pieces if piece.slice.role == "output"]

@@ -20,6 +20,7 @@ class Layers:
     weights: tuple[tuple[tuple[nn.Module, str, str], ...], ...]
 
     round_to = 1
+    units = "layers"
 
     @property
     def name(self) -> str:

@@ -44,6 +44,11 @@ class Tiles:
         return self.weight.name
 
     @property
+    def units(self) -> str:
+        """What they are: weights or blocks."""
+        return "weights" if self.block == (1, 1) else "blocks"
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The weight's shape."""
         return tuple(self.masks[0].keep.shape)
