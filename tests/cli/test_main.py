@@ -91,7 +91,8 @@ def test_optimize_prints_the_table_and_keeps_the_run(finished: Path, capsys: pyt
     assert cli.main(["optimize", TASK, "--out", str(finished), "--timeout", "0.0001", "--max-drop", "0.1"]) == 0
     printed = capsys.readouterr()
     assert "baseline" in printed.out
-    assert "take: " in printed.out
+    best = Frontier.load(finished).best()
+    assert f"take: {finished / best.path}  ({best.label})" in printed.out
     assert "report.html" in printed.out
     assert "✓ baseline: " in printed.err
     assert "\x1b[" not in printed.out
@@ -110,7 +111,7 @@ def test_options_may_come_from_a_file(finished: Path, tmp_path: Path, capsys: py
     config = ["--config", str(tmp_path / "run.yaml")]
     assert "'10ms' is no time limit" in fails(capsys, "optimize", TASK, *config)
     assert cli.main(["optimize", TASK, *config, "--timeout", "0.0001", "--budget", "latency_ms<=9"]) == 0
-    assert Frontier.load(finished).about["budgets"] == ["size_bytes<=1e+09", "latency_ms<=9"]
+    assert Frontier.load(finished).about["budgets"] == ["size_bytes<=1000000000", "latency_ms<=9"]
 
 
 def test_a_budget_that_nothing_meets_ends_with_three(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

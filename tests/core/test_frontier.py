@@ -54,6 +54,65 @@ def test_best_keeps_the_limits_and_says_what_came_closest():
         found.best(latency=3)
 
 
+BIG, SMALL, TINY = point("big", 0.9, 1000, 2.0), point("small", 0.8, 100, 1.0), point("tiny", 0.7, 10, 0.5)
+BASE = point("base", 0.85, 5000, 3.0, baseline=True)
+
+
+@pytest.mark.parametrize(
+    ("about", "label"),
+    [
+        ({}, "big"),
+        ({"budgets": [], "max_drop": None}, "big"),
+        ({"budgets": ["size_bytes<=500"]}, "small"),
+        ({"budgets": ["size_bytes<=5000", "latency_ms<=0.9"]}, "tiny"),
+        ({"max_drop": 0.06}, "small"),
+        ({"max_drop": 0}, "big"),
+        ({"budgets": ["latency_ms<=2.5"], "max_drop": 0.2}, "tiny"),
+    ],
+)
+def test_best_without_limits_is_what_the_run_was_asked_for(about, label):
+    found = Frontier((BASE, BIG, SMALL, TINY), about=about)
+    assert found.best().label == label
+    assert Frontier.from_json(found.to_json()).best().label == label
+    # Limits that are named stand in the place of the run's.
+    assert found.best(size_bytes=1000).label == "big"
+
+
+def test_best_without_limits_says_what_the_run_was_asked_for_where_none_is():
+    found = Frontier((BASE, BIG, SMALL), about={"budgets": ["size_bytes<=50"]})
+    with pytest.raises(BudgetError) as caught:
+        found.best()
+    assert str(caught.value) == (
+        "BudgetError: no model meets size_bytes<=50; closest came 'small' with size_bytes=100. Every point was kept "
+        "and is in the report. Allow more, search longer, or try --strategy free. So the run was asked; for other "
+        "limits name them, as in best(size_bytes=200_000)."
+    )
+    held = Frontier((BASE, BIG, SMALL), about={"budgets": ["size_bytes<=100"], "max_drop": 0.01})
+    with pytest.raises(BudgetError, match=r"'small' has the best quality, 0\.8.*So the run was asked"):
+        held.best()
+    assert held.best(size_bytes=100).label == "small"
+
+
+@pytest.mark.parametrize("about", [{}, {"budgets": ["size_bytes<=9"]}, {"max_drop": 0.1}])
+def test_best_of_nothing_finished(about):
+    for points in ((), (point("dead", None, failure="exploded"),)):
+        with pytest.raises(BudgetError, match="no candidate was finished"):
+            Frontier(points, about=about).best()
+
+
+def test_of_equal_qualities_the_cheaper_is_the_best():
+    twin = point("twin", 0.9, 900, 5.0)
+    assert Frontier((BIG, twin)).best(size_bytes=2000).label == "twin"
+    assert Frontier((BIG, twin)).best(latency_ms=9).label == "big"
+    assert Frontier((BIG, twin), about={"budgets": ["latency_ms<=9", "size_bytes<=2000"]}).best().label == "big"
+
+
+@given(st.floats(0, exclude_min=True, allow_nan=False) | st.integers(1, 10**15))
+def test_a_budget_is_told_to_the_last_digit(limit):
+    told = str(Budget("size_bytes", limit))
+    assert Budget.parse(told) == Budget("size_bytes", float(limit))
+
+
 def test_json_both_ways():
     found = Frontier((point("a", 0.9, 10, 1.0, baseline=True), point("b", None, failure="no")), about={"task": "t"})
     again = Frontier.from_json(found.to_json())

@@ -31,7 +31,6 @@ def optimize(options: Any) -> int:
     task = load_task(options.task)
     from flyweight.report.table import text
     from flyweight.search.optimize import optimize as search
-    from flyweight.search.verdict import verdict
 
     try:
         result = search(
@@ -54,8 +53,8 @@ def optimize(options: Any) -> int:
             _print_frontier(options, text, None)
         raise
     interrupted = result.about.get("end") == "interrupted"
-    best = None if interrupted else verdict(result, budgets, options.max_drop)
-    _print_frontier(options, text, best)
+    asked = bool(budgets) or options.max_drop is not None
+    _print_frontier(options, text, result.best() if asked and not interrupted else None)
     return INTERRUPTED if interrupted else 0
 
 

@@ -10,7 +10,7 @@ from flyweight.core.errors import BudgetError, unknown_name
 from flyweight.core.footprint import COSTS
 from flyweight.core.point import Point
 
-_FORM = re.compile(r"^\s*([a-z_]\w*)\s*<=\s*([0-9][0-9_]*\.?[0-9_]*(?:[eE][+-]?\d+)?)\s*$")
+_FORM = re.compile(r"^\s*([a-z_]\w*)\s*<=\s*([0-9][0-9_]*\.?[0-9_]*(?:[eE][+-]?\d+)?|inf)\s*$")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,12 @@ class Budget:
         return float("inf") if value is None else max(0.0, value / self.limit - 1)
 
     def __str__(self) -> str:
-        return f"{self.field}<={self.limit:g}"
+        """What :meth:`parse` reads back, to the last digit: a run keeps its budgets so.
+
+        >>> str(Budget("size_bytes", 1234567))
+        'size_bytes<=1234567'
+        """
+        return f"{self.field}<={repr(float(self.limit)).removesuffix('.0')}"
 
 
 def closest(points: Iterable[Point], budgets: Iterable[Budget]) -> str:

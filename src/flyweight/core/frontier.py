@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from flyweight.core.atomic import read_json
-from flyweight.core.budget import Budget, closest
+from flyweight.core.budget import Budget
 from flyweight.core.errors import BudgetError, StoreError, unknown_name
 from flyweight.core.footprint import COSTS
 from flyweight.core.point import Point
+from flyweight.core.verdict import verdict
 
 DEFAULT_COSTS = ("size_bytes", "latency_ms")
 
@@ -75,21 +76,33 @@ class Frontier:
     def __len__(self) -> int:
         return len(self.optimal)
 
+    @property
+    def budgets(self) -> tuple[Budget, ...]:
+        """The budgets that the run was given."""
+        return tuple(map(Budget.parse, self.about.get("budgets") or ()))
+
     def best(self, **limits: float) -> Point:
         """The best quality among the points that keep every limit, as in ``best(size_bytes=200_000, latency_ms=2)``.
 
-        Raises :class:`BudgetError`, telling what came closest, where none does.
-        """
-        budgets = [Budget(name, limit) for name, limit in limits.items()]
-        met = [p for p in self.optimal_for(limits) if all(b.excess(p) == 0 for b in budgets)]
-        if not met:
-            wanted = " and ".join(map(str, budgets)) or "any budget"
-            raise BudgetError(f"BudgetError: no model meets {wanted}; {closest(self.points, budgets)}.")
-        return met[0]
+        Without limits, the point that the run was asked for, which the command line says to take: the best quality
+        within the run's budgets or, where it was given a ``max_drop``, the smallest file within them that loses no
+        more; of a run that was given neither, the best quality of all.
 
-    def optimal_for(self, limits: Iterable[str]) -> list[Point]:
-        """The frontier in the costs named, or in the run's own where none is."""
-        return frontier(self.points, tuple(limits) or self.costs)
+        Raises :class:`BudgetError`, telling what came closest, where no point does.
+        """
+        if limits:
+            taken = verdict(self.points, [Budget(name, limit) for name, limit in limits.items()])
+        else:
+            try:
+                taken = verdict(self.points, self.budgets, self.about.get("max_drop"))
+            except BudgetError as error:
+                raise BudgetError(
+                    f"{error} So the run was asked; for other limits name them, as in best(size_bytes=200_000)."
+                ) from None
+        best = taken or next(iter(self), None)
+        if best is None:
+            raise BudgetError("BudgetError: no candidate was finished, so none is the best. Search longer.")
+        return best
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: all that the report is made from."""

@@ -21,6 +21,7 @@ from flyweight.core.serial import to_json
 from flyweight.core.store import Store
 from flyweight.core.takes import takes
 from flyweight.core.task import Task
+from flyweight.core.verdict import verdict
 from flyweight.deploy.runtimes.open import RUNTIMES, open_artifact, runtime_name
 from flyweight.kernels.library import why_not
 from flyweight.measure.energy import find_counter
@@ -35,7 +36,6 @@ from flyweight.search.sketch import sketched
 from flyweight.search.spare import spared
 from flyweight.search.survey import survey
 from flyweight.search.validate import validate
-from flyweight.search.verdict import verdict
 from flyweight.search.workers import spread
 
 Watch = Callable[[Point], None]
@@ -153,7 +153,7 @@ def optimize(
     write_json(store.folder / "frontier.json", result.to_json())
     result.report(store.folder / "report.html")
     if ended != "interrupted":
-        verdict(result, wanted, max_drop)
+        verdict(result.points, wanted, max_drop)
     return result
 
 

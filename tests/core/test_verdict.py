@@ -7,9 +7,8 @@ import pytest
 from flyweight.core.budget import Budget
 from flyweight.core.errors import BudgetError
 from flyweight.core.footprint import Footprint
-from flyweight.core.frontier import Frontier
 from flyweight.core.point import Point, Score
-from flyweight.search.verdict import verdict
+from flyweight.core.verdict import verdict
 
 
 def point(label: str, quality: float | None, size: int, latency: float | None = 1.0, baseline: bool = False) -> Point:
@@ -19,14 +18,12 @@ def point(label: str, quality: float | None, size: int, latency: float | None = 
     return Point(id=label, label=label, quality=score, footprint=footprint, baseline=baseline, failure=failure)
 
 
-POINTS = Frontier(
-    (
-        point("base", 0.90, 1000, 2.0, baseline=True),
-        point("grown", 0.93, 500, 3.0),
-        point("small", 0.895, 50, 0.5),
-        point("tiny", 0.80, 10, 0.1),
-        point("dead", None, 1),
-    )
+POINTS = (
+    point("base", 0.90, 1000, 2.0, baseline=True),
+    point("grown", 0.93, 500, 3.0),
+    point("small", 0.895, 50, 0.5),
+    point("tiny", 0.80, 10, 0.1),
+    point("dead", None, 1),
 )
 
 
@@ -67,17 +64,22 @@ def test_says_what_came_closest_to_budget_and_quality() -> None:
 
 def test_says_that_nothing_was_finished() -> None:
     with pytest.raises(BudgetError, match="no candidate was finished"):
-        verdict(Frontier((point("dead", None, 1),)), [Budget("size_bytes", 5)])
+        verdict((point("dead", None, 1),), [Budget("size_bytes", 5)])
+
+
+def test_says_that_nothing_was_finished_where_only_quality_was_asked_for() -> None:
+    with pytest.raises(BudgetError, match="no model meets what was asked for; no candidate was finished"):
+        verdict((point("dead", None, 1),), (), 0.1)
 
 
 def test_a_cost_that_was_not_measured_keeps_no_budget() -> None:
-    blind = Frontier((point("blind", 0.9, 10, None),))
+    blind = (point("blind", 0.9, 10, None),)
     with pytest.raises(BudgetError, match="latency_ms not measured"):
         verdict(blind, [Budget("latency_ms", 5)])
 
 
 def test_a_point_at_the_very_drop_is_near_enough() -> None:
-    found = Frontier((point("base", 0.8, 100, baseline=True), point("small", 0.7, 10)))
+    found = (point("base", 0.8, 100, baseline=True), point("small", 0.7, 10))
     taken = verdict(found, (), 0.1)  # 0.8 - 0.1 is more than 0.7 in binary
     assert taken is not None
     assert taken.label == "small"

@@ -6,32 +6,31 @@ from collections.abc import Sequence
 
 from flyweight.core.budget import Budget, closest
 from flyweight.core.errors import BudgetError
-from flyweight.core.frontier import Frontier
 from flyweight.core.point import Point
 
 _ROUNDING = 1e-9
 """A quality of 0.7 is no less than 0.8 − 0.1, whatever binary fractions say."""
 
 
-def verdict(frontier: Frontier, budgets: Sequence[Budget] = (), max_drop: float | None = None) -> Point | None:
-    """The point to take, or None where nothing was asked for.
+def verdict(points: Sequence[Point], budgets: Sequence[Budget] = (), max_drop: float | None = None) -> Point | None:
+    """The one of ``points`` to take, or None where nothing was asked for.
 
     With a ``max_drop``: the smallest file that keeps the budgets and loses no more quality against the baseline on the
-    select split. Without: the best quality that keeps the budgets. Raises :class:`BudgetError` where none does,
-    telling what came closest.
+    select split. Without: the best quality that keeps the budgets, and of equal ones that of the lowest costs, in the
+    order of the budgets. Raises :class:`BudgetError` where none does, telling what came closest.
     """
     if not budgets and max_drop is None:
         return None
-    ready = [p for p in frontier.points if p.failure is None and p.quality is not None]
-    base = frontier.baseline
-    floor = None if max_drop is None or base is None or base.quality is None else base.quality.value - max_drop
+    ready = [p for p in points if p.failure is None and p.quality is not None]
+    base = next((p for p in ready if p.baseline), None)
+    floor = None if max_drop is None or base is None else _quality(base) - max_drop
     near = [p for p in ready if floor is None or _quality(p) >= floor - _ROUNDING]
     met = [p for p in near if all(b.excess(p) == 0 for b in budgets)]
     if met and max_drop is not None:
-        return min(met, key=lambda p: (p.value("size_bytes") or float("inf"), -_quality(p)))
+        return min(met, key=lambda p: (_cost(p, "size_bytes"), -_quality(p)))
     if met:
-        return max(met, key=_quality)
-    raise BudgetError(_unmet(frontier.points, ready, near, budgets, floor, max_drop))
+        return min(met, key=lambda p: (-_quality(p), *(_cost(p, b.field) for b in budgets)))
+    raise BudgetError(_unmet(points, ready, near, budgets, floor, max_drop))
 
 
 def _unmet(
@@ -42,7 +41,7 @@ def _unmet(
     floor: float | None,
     max_drop: float | None,
 ) -> str:
-    wanted = " and ".join(map(str, budgets))
+    wanted = " and ".join(map(str, budgets)) or "what was asked for"
     if floor is None or max_drop is None:
         return f"BudgetError: no model meets {wanted}; {closest(points, budgets)}. {_way(bool(ready))}"
     message = (
@@ -64,3 +63,8 @@ def _way(some: bool) -> str:
 def _quality(point: Point) -> float:
     value = point.value("quality")
     return float("-inf") if value is None else value
+
+
+def _cost(point: Point, name: str) -> float:
+    value = point.value(name)
+    return float("inf") if value is None else value
