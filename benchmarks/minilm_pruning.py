@@ -32,6 +32,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from cells import arguments, execute, finish, table, told, why  # (siblings: the benchmark folder is no package)
 from intervals import mean_interval
+from scored import scored
 from trials import TUNING, Cell, best
 from values import keep
 
@@ -186,13 +187,10 @@ def named(room: str, name: str) -> Any:
 
 def work(plan: Plan, cell: Cell) -> list[dict[str, Any]]:
     """Trains one cell and scores it; the file is compared with the model."""
-    import torch
 
     from flyweight import Store, run
-    from flyweight.core.task import batches
     from flyweight.deploy.export.onnx import export_onnx
     from flyweight.deploy.parity import check_parity
-    from flyweight.learn.hardware import chosen_device
     from flyweight.surgery.mask import Mask
 
     start, task = time.time(), prepared(plan)
@@ -206,16 +204,8 @@ def work(plan: Plan, cell: Cell) -> list[dict[str, Any]]:
         model = run(steps[1:], teacher.requires_grad_(True), learnt, store)
     trained = time.time()
     masks = [module.keep for module in model.modules() if isinstance(module, Mask) and module.keep.dim() > 1]
-    device = chosen_device("auto")
-    model.to(device).eval()
-
-    def forward(*inputs: Any) -> Any:
-        with torch.no_grad():
-            return model(*(x.to(device) for x in inputs)).cpu()
-
     splits = ("select", "report") if cell.reported else ("select",)
-    scores = {split: float(task.quality(forward, batches(getattr(task.data, split), 256))) for split in splits}
-    row = {**asdict(cell), **scores, "train_s": round(trained - start, 1)}
+    row = {**asdict(cell), **scored(model, task, splits, 256), "train_s": round(trained - start, 1)}
     row["parameters"] = sum(p.numel() for p in model.parameters())
     row["zeros"] = 1 - sum(int(k.sum()) for k in masks) / sum(k.numel() for k in masks) if masks else 0.0
     if cell.reported:

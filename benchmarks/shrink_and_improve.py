@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cells import Rows, arguments, each, told  # (siblings: the benchmark folder is no package)
+from scored import scored
 from shrink_and_improve_table import summarise
 
 ARMS = ("plain", "distilled", "augmented", "augmented+distilled")
@@ -190,7 +191,7 @@ def work(plan: Plan, job: Job) -> Rows:
     if job.arm == "teacher":
         start = time.time()
         model = run(plan.teacher(job.seed, task), task.model, task, store).eval()
-        return [{**named, "select": _quality(model, task), "train_s": round(time.time() - start, 1)}]
+        return [{**named, **scored(model, task, ("select",), 256), "train_s": round(time.time() - start, 1)}]
     learnt = plan.prepared(job, task, store)
     rows = []
     for bits, recipe in ((32, plan.recipe(job, task)), (8, plan.quantized(job, task))):
@@ -213,18 +214,6 @@ def work(plan: Plan, job: Job) -> Rows:
             }
         )
     return rows
-
-
-def _quality(model: Any, task: Any) -> float:
-    import torch
-
-    from flyweight.core.task import batches
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(device)
-    with torch.no_grad():
-        value = task.quality(lambda *x: model(*(t.to(device) for t in x)).cpu(), batches(task.data.select))
-    return float(value)
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from cells import arguments, execute, finish, say, table, told  # (siblings: the benchmark folder is no package)
+from scored import scored
 from trials import Cell
 from values import keep, restore
 
@@ -112,21 +113,13 @@ def recipe(plan: Plan, cell: Cell, task: Any) -> tuple[Any, ...]:
 def work(plan: Plan, cell: Cell) -> list[dict[str, Any]]:
     """Trains one MobileNetV2, scores it on the report split and keeps its values."""
     from flyweight import Store, run
-    from flyweight.core.task import batches
-    from flyweight.learn.hardware import chosen_device
 
     start, task = time.time(), images(plan)
     model: Any = run(recipe(plan, cell, task), task.model, task, Store(Path(plan.out) / "store"))
-    device, trained = chosen_device("auto"), round(time.time() - start, 1)
-    model.to(device).eval()
-
-    def forward(x: Tensor) -> Tensor:
-        with torch.no_grad():
-            return model(x.to(device)).cpu()  # type: ignore[no-any-return]
-
-    report = float(task.quality(forward, batches(task.data.report, 250)))
+    trained = round(time.time() - start, 1)
+    report = scored(model, task, ("report",), 250)
     kept = keep(model.network, Path(plan.out) / "values" / f"mobilenet_v2-{cell.arm}-s{cell.seed}.safetensors")
-    return [{**dataclasses.asdict(cell), "report": report, **kept, "train_s": trained}]
+    return [{**dataclasses.asdict(cell), **report, **kept, "train_s": trained}]
 
 
 def files(plan: Plan, folder: Path, text: str, reviews: str, weights: str, seconds: float) -> list[dict[str, Any]]:
