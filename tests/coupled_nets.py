@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,6 +13,37 @@ from torch.utils import _pytree as pytree
 from flyweight.surgery.coupling import Coupling
 
 IMAGE = (2, 3, 8, 8)
+
+
+class Logits(nn.Module):
+    """A causal language model of transformers as a function of token numbers."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        logits: Tensor = self.model(input_ids=tokens, use_cache=False).logits
+        return logits
+
+
+def llama(attention: str, heads: int, pairs: int, size: int = 8) -> Logits:
+    """A Llama of two layers and ``heads`` query heads of ``size`` on ``pairs`` key/value heads."""
+    pytest.importorskip("transformers")
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=40,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        head_dim=size,
+        num_attention_heads=heads,
+        num_key_value_heads=pairs,
+        max_position_embeddings=32,
+    )
+    config._attn_implementation = attention
+    return Logits(LlamaForCausalLM(config).eval())
 
 
 class Flat(nn.Sequential):

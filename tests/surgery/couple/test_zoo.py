@@ -37,6 +37,10 @@ def _bert(attention: str) -> tuple[nn.Module, tuple[Tensor, ...]]:
     return minilm(2, 2, 24, 4, 50, attention=attention), (torch.arange(14).view(2, 7), real)
 
 
+def _llama(attention: str, heads: int, pairs: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    return coupled_nets.llama(attention, heads, pairs), (torch.randint(40, (2, 7)),)
+
+
 ZOO: dict[str, Make] = {
     "vgg": lambda: _image(vgg(11, 0.125)),
     "resnet": lambda: _image(resnet(14, 0.5)),
@@ -49,12 +53,28 @@ ZOO: dict[str, Make] = {
     "vit": lambda: _image(vit(0.25, 2, 3, 10, 1, 16, patch=4)),
     "bert": lambda: _bert("eager"),
     "bert-sdpa": lambda: _bert("sdpa"),
+    # Two key/value heads of two query heads each: whoever sets a size by its number alone takes one for the other.
+    "llama": lambda: _llama("eager", 4, 2),
+    "llama-sdpa": lambda: _llama("sdpa", 8, 4),
+    "llama-one": lambda: _llama("sdpa", 4, 1),
     "lstm": lambda: (lstm(2, 0.125, 10, 16), (torch.randn(2, 8, 16),)),
 }
-GROUPS = {"lstm": 0, "vit": 4, "bert": 4, "bert-sdpa": 4, "convnext": 4, "resnet": 9, "wide_resnet": 7, "vgg": 8}
+GROUPS = {
+    "lstm": 0,
+    "vit": 4,
+    "bert": 4,
+    "bert-sdpa": 4,
+    "llama": 4,
+    "llama-sdpa": 4,
+    "llama-one": 4,
+    "convnext": 4,
+    "resnet": 9,
+    "wide_resnet": 7,
+    "vgg": 8,
+}
 
 
-SLOW = ("bert-sdpa", "densenet", "wide_resnet")
+SLOW = ("bert-sdpa", "densenet", "wide_resnet", "llama-sdpa", "llama-one")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in ZOO])

@@ -70,7 +70,9 @@ def contract(call: Call, a: Any, b: Any, of_a: list[int], of_b: list[int], of_ou
     both = [d for d, letter in enumerate(of_out) if letter in of_a and letter in of_b]
     found = [varying(trace.roots(side.labels)) & set(both) for side in sides]
     out = trace.join(sides, broadcast(sides[0].shape, sides[1].shape), call.why)
-    if found[0] & found[1]:
+    # Of what was repeated, one serves several heads.
+    repeated = [{d for d in both if side.shape[d] > 1 and not side.genuine(d)} for side in sides]
+    if found[0] & (found[1] | repeated[1]) or found[1] & repeated[0]:
         trace.heads.append(core(out.labels).reshape(-1))
     return out
 

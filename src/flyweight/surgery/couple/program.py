@@ -47,17 +47,20 @@ def _pair(example: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 def _quiet() -> Iterator[None]:
     # nn.TransformerEncoderLayer and nn.MultiheadAttention hide in one operation where their fast path is on.
     fast = torch.backends.mha.get_fastpath_enabled()
-    log = logging.getLogger("torch.export")
-    level = log.level
+    # Whatever fails is told by an error of ours, or is only another trial.
+    logs = [logging.getLogger(name) for name in ("torch.export", "torch._subclasses.fake_tensor")]
+    levels = [log.level for log in logs]
     torch.backends.mha.set_fastpath_enabled(False)
-    log.setLevel(logging.ERROR)
+    for log in logs:
+        log.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def _explained(model: nn.Module, error: Exception) -> str:

@@ -13,6 +13,7 @@ from flyweight.core.errors import ShapeError, UnsupportedError, unknown_name
 from flyweight.surgery.couple.attention import free_heads_
 from flyweight.surgery.couple.constants import Choice, Constant, constants, settings
 from flyweight.surgery.couple.follow import Followed, follow
+from flyweight.surgery.couple.foreseen import as_foreseen
 from flyweight.surgery.couple.narrow import Dropped, narrow_
 from flyweight.surgery.coupling import Coupling, Group
 from flyweight.surgery.device import on_device
@@ -73,12 +74,24 @@ def fitting(
     wanted: list[Tensor],
     followed: Followed | None = None,
 ) -> Choice | None:
-    """The attributes to set so that the smaller model computes the same; None where none do."""
-    for choice in _choices(model, groups, dropped, example, followed):
+    """The attributes to set so that the smaller model computes the same; None where none do.
+
+    With heads several may, for one that is left is broadcast to any number: the first that also make it the model that
+    the trace foresees, if any does. With ``followed``, a trace of ``model``, it has to be that one.
+    """
+    heads = any(group.kind == "head" for group in groups)
+    trace = follow(model, example) if followed is None and heads else followed
+    same: Choice | None = None
+    for choice in _choices(model, groups, dropped, example, trace):
         smaller = cut_(copy.deepcopy(model), groups, dropped, choice)
-        if _difference(smaller, example, wanted) is None:
+        if _difference(smaller, example, wanted) is not None:
+            continue
+        if trace is None or as_foreseen(smaller, groups, dropped, trace, example):
             return choice
-    return None
+        same = choice if same is None else same
+        if not heads:
+            break
+    return same if followed is None else None
 
 
 def _choices(

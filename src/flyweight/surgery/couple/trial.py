@@ -9,12 +9,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from flyweight.core.errors import UnsupportedError
-from flyweight.surgery.couple.constants import Constant, constants, gone_classes, left_shape, settings
+from flyweight.surgery.couple.constants import Constant, constants, settings
 from flyweight.surgery.couple.follow import Followed
-from flyweight.surgery.couple.narrow import Dropped
-from flyweight.surgery.couple.program import exported
-from flyweight.surgery.couple.remove import cut_, fitting, outputs
-from flyweight.surgery.couple.value import Value
+from flyweight.surgery.couple.remove import fitting, outputs
 from flyweight.surgery.coupling import Coupling, Group
 
 
@@ -67,33 +64,9 @@ def _goes(groups: tuple[Group, ...], followed: Followed, example: tuple[Tensor, 
     for group in groups:
         silence_(model, group, dropped[group.label])
     try:
-        choice = fitting(model, groups, dropped, example, outputs(model, example), followed)
+        return fitting(model, groups, dropped, example, outputs(model, example), followed) is not None
     except UnsupportedError:
         return False
-    return choice is not None and _as_foreseen(cut_(model, groups, dropped, choice), groups, dropped, followed, example)
-
-
-def _as_foreseen(
-    smaller: nn.Module,
-    groups: tuple[Group, ...],
-    dropped: Dropped,
-    followed: Followed,
-    example: tuple[Tensor, ...],
-) -> bool:
-    """Whether each slice has the size that the labels tell: values alone may agree by chance where a place is fixed."""
-    (graph,) = {node.graph for node in list(followed.values)[:1]}
-    before = [node for node in graph.nodes if node.op == "call_function"]
-    if not any("slice" in str(node.target) or "split" in str(node.target) for node in before):
-        return True
-    after = [node for node in exported(smaller, example).graph.nodes if node.op == "call_function"]
-    if [str(node.target) for node in before] != [str(node.target) for node in after]:
-        return False
-    gone = gone_classes(followed, groups, dropped)
-    for old, new in zip(before, after, strict=True):
-        value = followed.values[old]
-        if isinstance(value, Value) and tuple(new.meta["val"].shape) != left_shape(followed, value.labels, gone):
-            return False
-    return True
 
 
 def _last(group: Group) -> dict[str, Tensor]:

@@ -17,7 +17,9 @@ from flyweight.core.task import Task
 class head:
     """Each attention head is a unit: its rows of the query, key and value projections, and the columns that read it.
 
-    A trace of the model finds them (:mod:`flyweight.surgery.couple`); ``Remove()`` takes masked heads out.
+    Where several query heads share a head of keys and values (grouped queries, as in Llama), all of these are one unit;
+    where all share one, it stays, and each query head is a unit. A trace of the model finds them
+    (:mod:`flyweight.surgery.couple`); ``Remove()`` takes masked heads out.
     """
 
     units: ClassVar[str] = "heads"
