@@ -15,6 +15,7 @@ from flyweight.compress.prune.structures.channel import channel
 from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.core.budget import Budget
+from flyweight.core.notes import noted
 from flyweight.core.store import Store
 from flyweight.core.task import Task
 from flyweight.models.resize import Resize
@@ -78,6 +79,14 @@ def test_what_costs_nothing_or_is_not_known_is_tried(evaluator: Evaluator) -> No
 
     run(base.recipe, evaluator.task.model, evaluator.task, evaluator.store)
     assert spared(evaluator, again, budgets(1)) is None, "its training is there already"
+
+
+def test_a_look_at_the_bytes_tells_nothing_of_the_pruning(evaluator: Evaluator) -> None:
+    train = plain(evaluator.task).recipe
+    candidate = Candidate(label="missed", recipe=(*train, Prune(0.99, structure=channel()), Remove(), *train))
+    with noted() as told:
+        assert spared(evaluator, candidate, budgets(10)) is not None
+    assert told == []
 
 
 def test_pruned_files_are_foreseen_where_the_weights_do_not_decide(evaluator: Evaluator) -> None:

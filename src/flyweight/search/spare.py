@@ -14,6 +14,7 @@ from flyweight.compress.prune.remove import Remove
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.core.budget import Budget
 from flyweight.core.key import recipe_keys
+from flyweight.core.notes import noted
 from flyweight.core.point import SKIPPED, Point
 from flyweight.core.serial import to_json
 from flyweight.core.step import Step
@@ -71,6 +72,7 @@ def _foreseen(step: Step) -> bool:
 
 
 def _untrained_bytes(evaluator: Evaluator, candidate: Candidate) -> int:
-    with tempfile.TemporaryDirectory(prefix="flyweight-") as folder:
+    # What its steps note is told with the candidate itself, if it is made.
+    with tempfile.TemporaryDirectory(prefix="flyweight-") as folder, noted():
         model = untrained(evaluator, candidate)
         return export_onnx(model, evaluator.task, Path(folder) / "model.onnx").path.stat().st_size
