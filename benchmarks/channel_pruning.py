@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from built import built
 from cells import Rows, arguments, execute, finish, say, table, told  # (a sibling: the benchmark folder is no package)
 
 LEAST_FEWER_MACS, LEAST_FASTER, MOST_POINTS_LOST = 2.1, 1.6, 0.1
@@ -68,10 +69,9 @@ class Plan:
 
     def dense(self, cell: Cell, task: Any) -> tuple[Any, ...]:
         """The recipe of the dense network."""
-        from flyweight import Build
         from flyweight.models.resnet import resnet
 
-        build = Build(resnet, (("depth", cell.depth), ("width", self.width)), cell.seed)
+        build = built(resnet, task, cell.seed, depth=cell.depth, width=self.width)
         return (build, self.train(cell, task, self.epochs, self.lr))
 
     def train(self, cell: Cell, task: Any, epochs: int, lr: float, loss: Any = None) -> Any:

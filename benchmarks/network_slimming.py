@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from built import built
 from cells import Rows, arguments, execute, finish, say, table, told  # (siblings: the benchmark folder is no package)
 from intervals import mean_interval
 from trials import TUNING, Cell, best
@@ -50,11 +51,10 @@ class Plan:
     temperature: float
     out: str
 
-    def start(self, seed: int) -> Any:
-        from flyweight import Build
+    def start(self, seed: int, task: Any) -> Any:
         from flyweight.models.vgg import vgg
 
-        return Build(vgg, (("depth", self.depth), ("width", self.width)), seed)
+        return built(vgg, task, seed, depth=self.depth, width=self.width)
 
     def train(self, seed: int, task: Any, loss: Any = None) -> Any:
         """The one schedule: SGD with Nesterov momentum and cosine decay."""
@@ -72,7 +72,7 @@ class Plan:
         from flyweight.compress.prune.structures.channel import channel
         from flyweight.compress.sparsify.slimming import slimming
 
-        start, train = self.start(cell.seed), self.train(cell.seed, task)
+        start, train = self.start(cell.seed, task), self.train(cell.seed, task)
         if cell.arm == "baseline":
             return {"baseline": (start, train), "baseline, twice as long": (start, train, train)}
         sparse = self.train(cell.seed, task, penalized(slimming(float(cell.setting))))

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from built import built
 from cells import Rows, arguments, each, told  # (siblings: the benchmark folder is no package)
 from scored import scored
 from shrink_and_improve_table import summarise
@@ -98,7 +99,7 @@ class Plan:
 
     def teacher(self, seed: int, task: Any) -> tuple[Any, ...]:
         """One teacher, always augmented."""
-        from flyweight import Build, Resize, sgd
+        from flyweight import Resize, sgd
         from flyweight.learn.augment.erase import erase
         from flyweight.models.wide_resnet import wide_resnet
 
@@ -106,9 +107,8 @@ class Plan:
         if not self.depth:
             return (Resize(self.grow, seed=seed), train)
         optimizer = sgd(lr=0.1, weight_decay=5e-4, warmup=0.02)
-        settings = (("depth", self.depth), ("widen", self.grow))
         train = replace(train, optimizer=optimizer, augment=(*task.augment, erase()))
-        return (Build(wide_resnet, settings, seed), train)
+        return (built(wide_resnet, task, seed, depth=self.depth, widen=self.grow), train)
 
     def plain(self, width: float, seed: int, task: Any, epochs: int, lr: float) -> Any:
         """The one schedule, with the survey's augmentation: random erasing for the largest networks alone."""

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from built import built
 from cells import arguments, execute, finish, table, told, why  # (siblings: the benchmark folder is no package)
 from intervals import mean_interval, ratio_interval
 from scored import scored
@@ -59,13 +60,12 @@ class Plan:
 
 def recipe(plan: Plan, cell: Cell, task: Any) -> tuple[Any, ...]:
     """The steps of ``cell``: the same network of that seed, and the same training, in every arm."""
-    from flyweight import Build, Prune, Train, sgd
+    from flyweight import Prune, Train, sgd
     from flyweight.compress.prune.schedules.cubic import cubic
     from flyweight.models.wide_resnet import wide_resnet
 
     widen = narrow(plan, task) if cell.arm == "small-dense" else plan.widen
-    shape = (("depth", plan.depth), ("widen", widen), ("channels", task.example[0].shape[1]))
-    build = Build(wide_resnet, shape, cell.seed)
+    build = built(wide_resnet, task, cell.seed, depth=plan.depth, widen=widen)
     optimizer = sgd(lr=plan.lr, weight_decay=plan.decay, warmup=0.02)
     train = Train(plan.epochs, optimizer, None, task.augment, plan.batch_size, cell.seed)
     if cell.arm in ("static", "rigl"):
