@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
@@ -422,3 +423,23 @@ def test_two_processes_train_as_one(tmp_path):
         assert value.equal(second[name]), f"the processes disagree on {name}"
         if name.startswith("plain"):
             torch.testing.assert_close(value, alone[name])
+
+
+@pytest.mark.slow
+def test_two_processes_that_were_killed_within_an_epoch_end_bitwise_the_same(tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*torchrun, str(HERE / "mortal.py")]
+    kept = {}
+    for name, kill in (("whole", []), ("killed", ["7"])):
+        folder = tmp_path / name
+        if kill:
+            ended = subprocess.run([*command, str(folder), *kill], env=environment(), capture_output=True, text=True)
+            assert ended.returncode != 0
+            (checkpoint,) = (folder / "store" / "progress").rglob("fit-*.safetensors")
+            with safe_open(checkpoint, framework="pt") as file:
+                done = json.loads(file.metadata()["progress"])["plain"]["done"]
+            assert done % 4, "kept within an epoch"
+        ended = subprocess.run([*command, str(folder)], env=environment(), capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr[-3000:]
+        kept[name] = load_state(folder / "result.safetensors")
+    assert all(value.equal(kept["killed"][name]) for name, value in kept["whole"].items())
