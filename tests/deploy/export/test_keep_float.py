@@ -269,3 +269,26 @@ def test_integer_layers_and_float_files_stay_as_they_are():
     before = [n.SerializeToString() for n in bare.graph.node]
     keep_float(bare)
     assert [n.SerializeToString() for n in bare.graph.node] == before
+
+
+class Bag(nn.Module):
+    """What torch exports of an ``EmbeddingBag`` is a loop, whose body reads constants of the graph around it."""
+
+    def __init__(self):
+        super().__init__()
+        self.bag, self.head = nn.EmbeddingBag(10, 8, mode="mean"), nn.Linear(8, 4)
+
+    def forward(self, tokens):
+        return self.head(self.bag(tokens))
+
+
+def test_what_only_a_loop_reads_stays(tmp_path):
+    torch.manual_seed(0)
+    tokens = torch.randint(0, 10, (6, 5))
+    model = Bag().eval()
+    data = TensorDataset(tokens, torch.zeros(6, dtype=torch.long))
+    splits = Splits(train=data, calibrate=data, select=data, report=data)
+    task = Task(name="bag", model=model, example=(tokens[:2],), data=splits, loss=None, quality=None)
+    artifact = export_onnx(model, task, tmp_path / "model.onnx")
+    assert any(n.op_type == "Loop" for n in onnx.load(artifact.path).graph.node)
+    assert check_parity(model, artifact, task)["top1_equal"] == 1

@@ -56,6 +56,17 @@ def _float_layers(graph: Any) -> list[tuple[Any, set[str]]]:
     return found
 
 
+def _read(graph: Any) -> set[str]:
+    """The names that are read in ``graph``, by the graphs inside its loops and branches too, and what it gives."""
+    found = {value.name for value in graph.output}
+    for node in graph.node:
+        found.update(node.input)
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+                found |= _read(inner)
+    return found
+
+
 def _is_per_channel(node: Any) -> bool:
     return any(attribute.name == "axis" for attribute in node.attribute)
 
@@ -113,8 +124,7 @@ class _Writer:
 
     def close(self) -> None:
         """Takes the new nodes in; what nobody reads any more goes, its traces to the one in its place."""
-        read = {name for node in self._graph.node for name in node.input}
-        read |= {value.name for value in self._graph.output} | set(self._before)
+        read = _read(self._graph) | set(self._before)
         nodes = list(self._graph.node)
         del self._graph.node[:]
         for node in nodes:
@@ -126,8 +136,7 @@ class _Writer:
             if twin is not None:
                 self._graph.node.append(twin)
             self._graph.node.extend(self._before[name] for name in node.output if name in self._before)
-        read = {name for node in self._graph.node for name in node.input}
-        read |= {value.name for value in self._graph.output}
+        read = _read(self._graph)
         for tensor in list(self._graph.initializer):
             if tensor.name not in read:
                 self._graph.initializer.remove(tensor)
