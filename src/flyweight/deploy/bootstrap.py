@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import statistics
 import time
-import warnings
 from collections.abc import Callable
 
 import torch
 
+from flyweight.core.notes import note
 from flyweight.core.task import Batches, Forward
 from flyweight.deploy.recorded import Recorded
 
@@ -48,7 +48,7 @@ def interval(value: float, data: Recorded, quality: Callable[[Forward, Batches],
             failure = error
     if len(values) < _FEWEST:
         reason = failure or "the quality function read no batch"
-        warnings.warn(f"no interval for the quality: it cannot be computed on drawn examples ({reason})", stacklevel=2)
+        note(f"no interval for the quality: it cannot be computed on drawn examples ({reason})")
         return value, value
     narrowed = math.sqrt(data.share)
     if len(values) < _ENOUGH:

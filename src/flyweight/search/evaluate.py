@@ -130,9 +130,9 @@ class Evaluator:
         """The candidate's point, made anew; raises what goes wrong, and keeps nothing but the steps and the file."""
         with noted() as told:
             model = run(candidate.recipe, self.task.model, self.task, self.store).eval()
-        artifact, parity = self._export(model, candidate)
-        session = open_artifact(artifact.path, self.runtime, self.threads)
-        quality = score(session, self.task, "select")
+            artifact, parity = self._export(model, candidate)
+            session = open_artifact(artifact.path, self.runtime, self.threads)
+            quality = score(session, self.task, "select")
         return Point(
             id=self.identity(candidate, ours=bool(artifact.needs)),
             label=candidate.label,

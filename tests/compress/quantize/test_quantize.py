@@ -179,7 +179,7 @@ def test_what_cannot_be_traced_rounds_at_each_layer(kind, step, tiny_task):
         assert layer.source.high.item() == pytest.approx(max(high, 0), abs=0.05 * (high - low))
     assert agreement(model, made, tiny_task) > 0.9
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("error")  # what edit told is not told again
         again = step.replay(copy.deepcopy(model), tiny_task, made.state_dict())
     again.load_state_dict(made.state_dict())
     assert torch.equal(again.eval()(x), made(x))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from flyweight.compress.quantize.place import place_
 from flyweight.compress.quantize.ranges.minmax import minmax
 from flyweight.compress.quantize.ranges.rule import Range
 from flyweight.core.errors import FlyweightError, ShapeError, UnsupportedError
+from flyweight.core.notes import note, noted
 from flyweight.core.step import Step
 from flyweight.core.task import Task
 from flyweight.numerics.codes import CodeRange
@@ -69,7 +69,8 @@ class Quantize(Step):
         return edited
 
     def replay(self, model: nn.Module, task: Task, state: Mapping[str, Tensor]) -> nn.Module:
-        return self._structure(model, task)
+        with noted():  # what is told was told by edit, and the store tells it again
+            return self._structure(model, task)
 
     def _structure(self, model: nn.Module, task: Task) -> nn.Module:
         names = self._layers(model)
@@ -84,7 +85,7 @@ class Quantize(Step):
             if any(isinstance(module, Skip) and module.undecided for module in model.modules()):
                 raise
             told = str(error).removeprefix("UnsupportedError: ")
-            warnings.warn(f"{told} As it is, each layer rounds by itself, with floats between layers.", stacklevel=5)
+            note(f"{told} As it is, each layer rounds by itself, with floats between layers.")
             return self._each(model, names, example)
         norms = dict(foldable(graph, example))
         if self.aware is None and norms:
