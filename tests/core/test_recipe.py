@@ -202,6 +202,8 @@ def test_a_task_is_another_when_its_teacher_is(task):
 def test_what_is_no_step_is_refused_with_the_way_out(task):
     with pytest.raises(FlyweightError, match="Did you forget to call it"):
         run([Shift], task.model, task)
+    with pytest.raises(FlyweightError, match=r"a tuple of steps, and here is a Shift\. Give \(Shift\(…\),\)"):
+        run(Shift(1.0), task.model, task)
 
 
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):

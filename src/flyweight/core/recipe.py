@@ -29,6 +29,9 @@ def run(recipe: Sequence[Step], model: nn.Module, task: Task, store: Store | Non
     share a prefix share its work and a killed run goes on where it stood. What a step noted is told again with it.
     Each step runs under a seed drawn from its key, so equal recipes give equal models.
     """
+    if isinstance(recipe, Step):
+        name = type(recipe).__name__
+        raise FlyweightError(f"FlyweightError: a recipe is a tuple of steps, and here is a {name}. Give ({name}(…),).")
     steps = tuple(recipe)
     for step in steps:
         if not isinstance(step, Step):
