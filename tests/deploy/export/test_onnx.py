@@ -305,6 +305,17 @@ def test_what_cannot_be_exported_is_named(layer, told, tiny_task, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["meta", "graph"])
+def test_a_module_of_a_name_that_torch_fx_uses_is_named(name, tiny_task, tmp_path):
+    model = nn.Sequential()
+    model.add_module(name, nn.Sequential(nn.Flatten(), nn.LazyLinear(4)))
+    model(*tiny_task.example)
+    told = rf"torch.onnx stopped: Node {name}_1_weight .*nonexistent attribute.*Call the module '{name}' otherwise"
+    with pytest.raises(ExportError, match=told) as caught:
+        export_onnx(model, tiny_task, tmp_path / "model.onnx")
+    assert "\x1b" not in str(caught.value)
+
+
 def test_a_folder_that_cannot_be_written_is_an_error_of_the_store(tiny_task, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="a file stands where a folder is needed"):

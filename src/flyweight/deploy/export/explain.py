@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 
 def explain(
@@ -33,12 +33,30 @@ def explain(
             f"ExportError: {kind} cannot be exported: its forward ties the batch to {tied[2]} examples"
             f"{_in(where, model)}. Write reshapes with x.shape[0] or -1 for the batch, not with a number."
         )
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    if program is not None:
+        return f"ExportError: {kind} cannot be exported: torch.onnx stopped: {_unwritten(error, model)}"
+    reason = _first_line(error)
     return (
         f"ExportError: {kind} cannot be exported: torch.export stopped{_in(where, model)}{_line(told)}: {reason}. "
         "Code that asks for values of tensors (if, len, item, a loop over one) cannot be written to a file: use "
         "torch.where, or decide by shapes."
     )
+
+
+def _unwritten(error: BaseException, model: nn.Module) -> str:
+    """Why a program that torch.export made could not be written: the end of the chain of causes, and the way out."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    # A program's graph module holds the model's own modules as attributes, beside its own.
+    taken = [name for name, _ in model.named_children() if name == "meta" or hasattr(fx.GraphModule, name)]
+    way = "Replace what that names by something else, or keep it out of forward."
+    if taken:
+        way = f"Call the module {taken[0]!r} otherwise: torch.fx has something of its own under that name."
+    return f"{_first_line(error).rstrip('.')}. {way}"
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _all_told(error: BaseException) -> str:
