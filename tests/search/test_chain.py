@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.remove import Remove
@@ -18,15 +22,31 @@ from flyweight.compress.prune.structures.channel import channel
 from flyweight.compress.prune.structures.element import element
 from flyweight.compress.prune.structures.n_m import n_m
 from flyweight.compress.quantize.quantize import Quantize
+from flyweight.compress.sparsify.l1 import l1
+from flyweight.compress.sparsify.penalized import penalized
 from flyweight.core.errors import FlyweightError
+from flyweight.core.recipe import run
 from flyweight.core.serial import from_json, to_json
 from flyweight.core.task import Task
 from flyweight.learn.distill.distilled import distilled
+from flyweight.learn.optimizers import sgd
 from flyweight.learn.train import Train
 from flyweight.search.candidate import plain
 from flyweight.search.chain import chain
 from flyweight.search.kernel_blocks import kernel_blocks
 from flyweight.search.pruned import pruned
+
+
+class Told(nn.Module):
+    """``inner``, whose outputs come under names: the logits, or a name of no meaning, alone or beside another."""
+
+    def __init__(self, inner: nn.Module, kind: str) -> None:
+        super().__init__()
+        self.inner, self.kind = copy.deepcopy(inner), kind
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        z = self.inner(x)
+        return {"logits" if self.kind == "logits" else "z": z, **({"y": 2 * z} if self.kind == "two" else {})}
 
 
 @pytest.fixture
@@ -62,6 +82,47 @@ def test_what_is_left_out(task: Task) -> None:
 def test_a_trained_model_is_pruned_without_training(residual_task: Task) -> None:
     assert [type(s).__name__ for s in chain()(0.5, residual_task)] == ["Prune", "Remove", "Quantize"]
     assert chain(structure=element())(0.5, residual_task)[0] == Prune(0.5), "all at once"
+    assert chain().label(0.5, residual_task) == "channels −50 %, int8, not tuned"
+    assert chain().label(0.0, residual_task) == "unpruned, int8"
+
+
+def test_a_trained_model_is_tuned_by_the_task_s_own_step(residual_task: Task) -> None:
+    tune = Train(3, sgd(lr=0.02))
+    task = dataclasses.replace(residual_task, tune=tune)
+    prune, remove, tuned, quantize, rounded = chain()(0.5, task)
+    assert isinstance(prune, Prune) and isinstance(remove, Remove) and isinstance(quantize, Quantize)
+    assert isinstance(tuned, Train) and isinstance(tuned.loss, distilled) and quantize.aware is not None
+    assert dataclasses.replace(tuned, loss=None) == tune
+    assert tuned.loss.teachers == ((),), "the model that came is the teacher"
+    assert isinstance(rounded, Train) and rounded.optimizer.lr == pytest.approx(0.002)
+    assert chain().label(0.5, task) == "channels −50 %, int8"
+    assert chain(structure=element())(0.5, task)[0].schedule == cubic(end=0.5)
+    own = penalized(l1(1e-4))
+    assert chain()(0.5, dataclasses.replace(task, tune=dataclasses.replace(tune, loss=own)))[2].loss == own
+    assert [type(s).__name__ for s in chain(tuning=0.0, bits=None)(0.5, task)] == ["Prune", "Remove"]
+    made = run(chain()(0.5, task), task.model, task)
+    assert made(*task.example).shape == task.model.eval()(*task.example).shape
+
+
+def test_the_task_s_own_tuning_comes_before_a_part_of_its_training(task: Task) -> None:
+    tune = Train(5, sgd(lr=0.02))
+    found = [s for s in chain(bits=None)(0.5, dataclasses.replace(task, tune=tune)) if isinstance(s, Train)]
+    assert [s.epochs for s in found] == [8, 5]
+
+
+@pytest.mark.parametrize("kind", ["logits", "alone", "two"])
+def test_outputs_that_are_no_tensor_are_distilled_where_one_answers(kind: str, task: Task) -> None:
+    model = Told(task.model, kind)
+    told = dataclasses.replace(task, model=model, family=None, train=dataclasses.replace(task.train, epochs=1))
+
+    def loss(forward: Any, batch: Any) -> torch.Tensor:
+        return task.loss(lambda x: next(iter(forward(x).values())), batch)
+
+    recipe = chain(bits=None)(0.5, dataclasses.replace(told, loss=loss))
+    assert isinstance(recipe[-1], Train)
+    assert (recipe[-1].loss is None) == (kind == "two")
+    made = run(recipe, model, dataclasses.replace(told, loss=loss))
+    assert sum(p.numel() for p in made.parameters()) < sum(p.numel() for p in model.parameters())
 
 
 def test_zeros_come_in_the_training_that_follows(task: Task) -> None:
@@ -77,11 +138,11 @@ def test_zeros_come_in_the_training_that_follows(task: Task) -> None:
     assert prune(chain(structure=n_m(2, 4))) == Prune(0.5, magnitude(), n_m(2, 4), schedule=cubic(end=0.5))
 
 
-def test_labels_say_what_goes() -> None:
-    assert chain().label(0.5) == "channels −50 %, int8"
-    assert chain(structure=element(), bits=None).label(0.3125) == "weights −31.2 %"
-    assert chain(structure=block(16, 1), score=taylor()).label(0.5) == "16×1 blocks −50 % (taylor), int8"
-    assert chain().label(0.0) == "unpruned, int8"
+def test_labels_say_what_goes(task: Task) -> None:
+    assert chain().label(0.5, task) == "channels −50 %, int8"
+    assert chain(structure=element(), bits=None).label(0.3125, task) == "weights −31.2 %"
+    assert chain(structure=block(16, 1), score=taylor()).label(0.5, task) == "16×1 blocks −50 % (taylor), int8"
+    assert chain().label(0.0, task) == "unpruned, int8"
 
 
 def test_the_seed_reaches_the_training(task: Task) -> None:

@@ -62,7 +62,7 @@ def test_the_chain_takes_those_of_what_it_stores(fresh_task: Task) -> None:
     found = {}
     for bits in (8, None):
         how = chain(structure=kernel_blocks(), bits=bits)
-        (found[how.label(0.9)],) = (s.structure for s in how(0.9, fresh_task) if isinstance(s, Prune))
+        (found[how.label(0.9, fresh_task)],) = (s.structure for s in how(0.9, fresh_task) if isinstance(s, Prune))
     assert found == {
         "4×4 blocks −90 %, int8": block(4, 4, taps=True),
         "4×1 blocks −90 %": block(4, 1),

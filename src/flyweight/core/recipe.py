@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from flyweight.core.answer import answer
 from flyweight.core.crew import agreed
 from flyweight.core.errors import FlyweightError
 from flyweight.core.key import recipe_keys
@@ -129,4 +130,4 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, *inputs: Any) -> Tensor:
-        return torch.stack([member(*inputs) for member in self.members])
+        return torch.stack([answer(member(*inputs), "a teacher") for member in self.members])

@@ -65,6 +65,8 @@ class Task:
     Optional:
         family: ``width -> untrained model``, where 1.0 gives ``model``'s size. Without it nothing is resized.
         train: the :class:`Step` that trains the baseline (a ``learn.Train``); None: ``model`` is trained already.
+        tune: the :class:`Step` that tunes a model from which a part was taken away (a ``learn.Train``); None: a part of
+            ``train``, or nothing where that is None too.
         augment: transformations of the inputs that keep the label; only the user can know which do.
         fit: the training loop, ``learn.Fit()`` by default.
         teacher: what distillation learns from when a recipe names no teacher; ``run`` sets its own input.
@@ -78,6 +80,7 @@ class Task:
     quality: Quality
     family: Family | None = None
     train: Step | None = None
+    tune: Step | None = None
     augment: tuple[Augment, ...] = ()
     fit: Fit | None = None
     teacher: Forward | None = None

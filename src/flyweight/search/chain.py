@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from flyweight.compress.prune.distributions.uniform import uniform
 from flyweight.compress.prune.evidence import Score
 from flyweight.compress.prune.pool import Distribution, Structure
@@ -16,7 +18,8 @@ from flyweight.compress.prune.structures.channel import channel
 from flyweight.compress.prune.structures.element import element
 from flyweight.compress.quantize.aware import Aware
 from flyweight.compress.quantize.quantize import Quantize
-from flyweight.core.errors import FlyweightError
+from flyweight.core.answer import answer
+from flyweight.core.errors import FlyweightError, ShapeError
 from flyweight.core.step import Recipe
 from flyweight.core.task import Task
 from flyweight.learn.train import Train
@@ -25,6 +28,8 @@ from flyweight.search.kernel_blocks import kernel_blocks
 from flyweight.search.pruning import leaves, pruning
 from flyweight.search.structure_name import structure_name
 from flyweight.search.taught import taught
+from flyweight.surgery.device import on_device
+from flyweight.surgery.modes import evaluated
 
 _CHANNELS = channel(round_to=8)
 
@@ -52,9 +57,11 @@ class chain:
     :class:`~flyweight.search.kernel_blocks.kernel_blocks` those go that the sparse kernels skip in weights of ``bits``,
     others in int8 than in float. ``score`` decides instead where it is given.
 
-    That training is ``tuning`` of the baseline's epochs at half its rate, distilled from the baseline; where ``bits``
-    says so, a short training with rounding follows. A task whose model is trained already (``train`` None) is pruned
-    and quantized without training. At ratio 0 nothing is pruned. ``seed`` is added to that of the training.
+    That training is the task's ``tune``, or where it has none ``tuning`` of the baseline's epochs at half its rate. It
+    is distilled from the baseline, unless it has a loss of its own, or the model returns no tensor that answers
+    (:func:`~flyweight.core.answer.answer`). Where ``bits`` says so, a short training with rounding follows. A task
+    whose model is trained already (``train`` None) and that has no ``tune`` is pruned and quantized without training,
+    and labels say so. At ratio 0 nothing is pruned. ``seed`` is added to that of the trainings.
 
     Channels stay in multiples of 8, for runtimes compute in blocks: with 18 channels where there were 32, a layer may
     take longer than with all 32 (survey_cnn(0.5), ONNX Runtime: 0.198 ms at 43.8 % removed, 0.075 ms at 50 %).
@@ -76,26 +83,37 @@ class chain:
 
     def __call__(self, ratio: float, task: Task) -> Recipe:
         base = plain(task, self.seed).recipe
-        train = seeded(task.train, self.seed) if task.train is not None else None
+        train, tune = self._trainings(task)
         pruned = base
         if ratio:
-            tuned = isinstance(train, Train) and bool(self.tuning)
-            pruned += pruning(ratio, self._structure(), self._score(), self.distribution, trained=tuned)
-        if not isinstance(train, Train):
+            pruned += pruning(ratio, self._structure(), self._score(), self.distribution, trained=tune is not None)
+        source = train or tune
+        if source is None:
             return pruned if self.bits is None else (*pruned, Quantize(bits=self.bits))
-        loss = taught(task, (base,), temperature=4.0, soft=1.0)
-        if ratio and self.tuning:
-            pruned = (*pruned, _again(train, self.tuning, _SLOWER, loss))
+        loss = taught(task, (base,), temperature=4.0, soft=1.0) if _answers(task) else source.loss
+        if ratio and tune is not None:
+            pruned = (*pruned, dataclasses.replace(tune, loss=tune.loss or loss))
         if self.bits is None:
             return pruned
-        rounded = _again(train, _ROUNDED, _ROUNDED_RATE, loss if ratio else train.loss)
+        rounded = _again(source, _ROUNDED, _ROUNDED_RATE, loss if ratio else source.loss)
         return (*pruned, Quantize(bits=self.bits, aware=Aware()), rounded)
 
-    def label(self, ratio: float) -> str:
-        """What people call it: ``channels −50 %, int8``, with the score where one was given."""
+    def label(self, ratio: float, task: Task) -> str:
+        """What people call it: ``channels −50 %, int8``, with the score where one was given, and what is not tuned."""
         score = "" if self.score is None else f" ({type(self.score).__name__})"
         what = f"{structure_name(self._structure())} −{100 * ratio:.3g} %{score}" if ratio else "unpruned"
-        return what if self.bits is None else f"{what}, int{self.bits}"
+        told = what if self.bits is None else f"{what}, int{self.bits}"
+        return f"{told}, not tuned" if ratio and self._trainings(task)[1] is None else told
+
+    def _trainings(self, task: Task) -> tuple[Train | None, Train | None]:
+        """The baseline's training, and that which follows pruning; None for each that there is not."""
+        train, tune = (None if step is None else seeded(step, self.seed) for step in (task.train, task.tune))
+        learnt = train if isinstance(train, Train) else None
+        if not self.tuning:
+            return learnt, None
+        if isinstance(tune, Train):
+            return learnt, tune
+        return learnt, None if learnt is None else _again(learnt, self.tuning, _SLOWER, None)
 
     def _score(self) -> Score:
         if self.score is not None:
@@ -105,6 +123,17 @@ class chain:
     def _structure(self) -> Structure:
         """What is taken away of weights that are stored in ``bits``."""
         return self.structure(self.bits) if isinstance(self.structure, kernel_blocks) else self.structure
+
+
+def _answers(task: Task) -> bool:
+    """Whether the model returns a tensor by which a student can be compared with it."""
+    with torch.no_grad(), evaluated(task.model) as model:
+        outputs = model(*on_device(task.example, model))
+    try:
+        answer(outputs)
+    except ShapeError:
+        return False
+    return True
 
 
 def _again(train: Train, part: float, rate: float, loss: Any) -> Train:

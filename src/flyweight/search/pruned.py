@@ -47,4 +47,4 @@ class pruned:
             for bits in dict.fromkeys((self.how.bits, None)):
                 if ratio or bits is not None:
                     how = dataclasses.replace(self.how, bits=bits)
-                    yield Candidate(label=how.label(ratio), recipe=how(ratio, task))
+                    yield Candidate(label=how.label(ratio, task), recipe=how(ratio, task))

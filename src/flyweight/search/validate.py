@@ -34,7 +34,7 @@ def validate(task: Task, runtime: str = "onnxruntime", threads: int = 1) -> None
     :class:`ExportError`: the model cannot become a file, with the operation's name. :class:`MissingExtraError`,
     :class:`ArtifactError`: the runtime is not installed, or cannot open the file.
     """
-    to_json((task.train, task.augment))  # what has no name to be found by cannot stand in a recipe
+    to_json((task.train, task.tune, task.augment))  # what has no name to be found by cannot stand in a recipe
     for name in (f.name for f in dataclasses.fields(task.data)):
         _check_split(task, name)
     model = task.model
@@ -53,7 +53,7 @@ def validate(task: Task, runtime: str = "onnxruntime", threads: int = 1) -> None
 def _check_split(task: Task, name: str) -> None:
     data: Any = getattr(task.data, name)
     length = len(data)
-    if length == 0 and name == "train" and task.train is None:
+    if length == 0 and name == "train" and task.train is None and task.tune is None:
         return
     check_data(data, task.example, f"task {task.name!r}: data.{name}", sorted({0, length // 2, max(0, length - 1)}))
 
@@ -64,7 +64,7 @@ def _check_forward(task: Task, model: nn.Module) -> None:
 
 
 def _check_loss(task: Task, model: nn.Module) -> None:
-    if task.train is None:
+    if task.train is None and task.tune is None:
         return
     batch = _few(task)
     with torch.enable_grad():
@@ -75,7 +75,8 @@ def _check_loss(task: Task, model: nn.Module) -> None:
             f"TaskError: task {task.name!r}: loss(model, batch) gave {got} on a batch of data.train, and has to give "
             "one finite number, as a tensor."
         )
-    learnt = isinstance(task.train, Train) and task.train.loss is None and task.fit is None
+    steps = (task.train, task.tune)
+    learnt = any(isinstance(step, Train) and step.loss is None for step in steps) and task.fit is None
     if learnt and not loss.requires_grad:
         raise TaskError(
             f"TaskError: task {task.name!r}: loss(model, batch) carries no gradient, so nothing can be learnt from it. "

@@ -15,6 +15,7 @@ from flyweight.core.errors import FlyweightError, ShapeError, TaskError
 from flyweight.core.recipe import Ensemble, run
 from flyweight.learn.context import Context
 from flyweight.learn.distill.distilled import distilled, soft_cross_entropy
+from flyweight.learn.distill.matched import matched
 from flyweight.learn.fit import Fit
 from flyweight.learn.optimizers import adam
 from flyweight.learn.recorded import recorded
@@ -132,12 +133,22 @@ def test_outputs_that_cannot_be_compared(tiny_task):
     batch = batch_of(tiny_task)
     with pytest.raises(ShapeError, match=r"student's output \(6, 4\) with a teacher's \(6, 7\).*same task"):
         distilled()(recorded(torch.zeros(6, 4)), batch, context_of(tiny_task, lambda x: torch.zeros(6, 7)))
-    with pytest.raises(ShapeError, match="the teacher returns a tuple.*Wrap the teacher"):
-        distilled()(recorded(torch.zeros(6, 4)), batch, context_of(tiny_task, lambda x: (torch.zeros(6, 4),)))
-    with pytest.raises(ShapeError, match="student whose output is a dict"):
+    with pytest.raises(ShapeError, match="the teacher returns a tuple.*Wrap it"):
+        distilled()(recorded(torch.zeros(6, 4)), batch, context_of(tiny_task, lambda x: 2 * (torch.zeros(6, 4),)))
+    with pytest.raises(ShapeError, match="the student returns a dict"):
         distilled(hard=0.0)(recorded({}), batch, context_of(tiny_task, lambda x: torch.zeros(6, 4)))
     with pytest.raises(ShapeError, match=r"shape \(6,\), and needs logits.*matched\(\)"):
         distilled(hard=0.0)(recorded(torch.zeros(6)), batch, context_of(tiny_task, lambda x: torch.zeros(6)))
+
+
+@pytest.mark.parametrize("objective", [distilled(hard=0.0), matched(hard=0.0)], ids=["distilled", "matched"])
+def test_of_outputs_under_names_the_logits_are_compared(objective, tiny_task):
+    batch, student, teacher = batch_of(tiny_task), torch.randn(6, 4), torch.randn(6, 4)
+    plain = objective(recorded(student), batch, context_of(tiny_task, lambda x: teacher))
+    named = objective(
+        recorded({"states": torch.randn(6, 9), "logits": student}), batch, context_of(tiny_task, lambda x: (teacher,))
+    )
+    assert torch.equal(plain, named)
 
 
 @pytest.mark.parametrize(

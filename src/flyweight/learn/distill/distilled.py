@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from flyweight.core.answer import answer
 from flyweight.core.errors import FlyweightError, ShapeError
 from flyweight.core.step import Recipe
 from flyweight.core.task import Batch, Forward
@@ -22,9 +23,10 @@ class distilled:
     ``L = hard · task.loss + soft · T² · CE(p, softmax(z_s / T))`` with ``p = mean over teachers of softmax(z_t / T)``,
     ``T`` the ``temperature``, and the cross-entropy in nats, a mean over examples (and places, for outputs
     ``(N, classes, …)``). The factor ``T²`` keeps the soft gradient's size as ``T`` changes. The teachers see the very
-    inputs that the student sees. ``teachers`` are recipes that ``run`` makes first; without them the task's teacher
-    teaches. ``cache`` keeps the teachers' outputs where inputs are not augmented. With ``soft=0`` no teacher is needed
-    and this is the task's loss; with ``hard=0`` labels are not looked at.
+    inputs that the student sees. Of outputs that are no tensor, z is the :func:`~flyweight.core.answer.answer`, such as
+    ``logits``. ``teachers`` are recipes that ``run`` makes first; without them the task's teacher teaches. ``cache``
+    keeps the teachers' outputs where inputs are not augmented. With ``soft=0`` no teacher is needed and this is the
+    task's loss; with ``hard=0`` labels are not looked at.
     Raises :class:`TaskError` without a teacher, :class:`ShapeError` where outputs cannot be compared.
     Source: Hinton, Vinyals and Dean, 2015, arXiv:1503.02531; Menghani, 2021, arXiv:2106.08962, eqs. 4 and 5.
     """
@@ -49,13 +51,13 @@ class distilled:
         output = forward(*inputs)
         if not self.soft:
             return self.hard * context.task.loss(recorded(output), batch)
-        loss = self.soft * soft_cross_entropy(output, lessons(context, inputs, self.cache), self.temperature)
+        said = lessons(context, inputs, self.cache)
+        loss = self.soft * soft_cross_entropy(compared("distilled", output, said), said, self.temperature)
         return loss + self.hard * context.task.loss(recorded(output), batch) if self.hard else loss
 
 
 def soft_cross_entropy(student: Tensor, teachers: Tensor, temperature: float) -> Tensor:
     """``T² · CE(mean_k softmax(z_k / T), softmax(z / T))``, z ``(N, classes, …)``, z_k ``(N, k, classes, …)``."""
-    check_outputs("distilled", student, teachers)
     if student.ndim < 2:
         raise ShapeError(
             f"ShapeError: distilled got outputs of shape {tuple(student.shape)}, and needs logits (N, classes, …). "
@@ -66,19 +68,16 @@ def soft_cross_entropy(student: Tensor, teachers: Tensor, temperature: float) ->
     return -(target * logs).sum(dim=1).mean() * temperature**2
 
 
-def check_outputs(name: str, student: object, teachers: Tensor) -> None:
-    """Raises :class:`ShapeError` unless the student's output has the shape of each teacher's."""
-    if not isinstance(student, Tensor):
-        raise ShapeError(
-            f"ShapeError: {name} got a student whose output is a {type(student).__name__}, and compares tensors. "
-            "Write an objective of your own: (forward, batch, context) -> scalar."
-        )
+def compared(name: str, output: object, teachers: Tensor) -> Tensor:
+    """The student's answer; raises :class:`ShapeError` unless it has the shape of each teacher's."""
+    student = answer(output, "the student")
     if (student.shape[0], *student.shape[1:]) != (teachers.shape[0], *teachers.shape[2:]):
         raise ShapeError(
             f"ShapeError: {name} can't compare the student's output {tuple(student.shape)} with a teacher's "
             f"{(teachers.shape[0], *teachers.shape[2:])}. Give a teacher of the same task; several belong in a "
             "core.recipe.Ensemble."
         )
+    return student
 
 
 def check_weights(name: str, hard: float, soft: float) -> None:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from flyweight.core.errors import ShapeError, TaskError
+from flyweight.core.answer import answer
+from flyweight.core.errors import TaskError
 from flyweight.core.key import model_key, task_key
 from flyweight.core.recipe import Ensemble
 from flyweight.core.store import shelf
@@ -73,12 +74,7 @@ def lessons(context: Context, inputs: tuple[Tensor, ...], cache: bool) -> Tensor
 
 
 def _asked(teacher: Any, inputs: tuple[Tensor, ...]) -> Tensor:
-    outputs = teacher(*inputs)
-    if not isinstance(outputs, Tensor):
-        raise ShapeError(
-            f"ShapeError: the teacher returns a {type(outputs).__name__}, and distillation compares tensors. "
-            "Wrap the teacher so that it returns the tensor to be matched, or write an objective of your own."
-        )
+    outputs = answer(teacher(*inputs), "the teacher")
     return (outputs.movedim(0, 1) if isinstance(teacher, Ensemble) else outputs.unsqueeze(1)).float()
 
 

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from flyweight.core.step import Recipe
 from flyweight.core.task import Batch, Forward
 from flyweight.learn.context import Context
-from flyweight.learn.distill.distilled import as_recipes, check_outputs, check_weights
+from flyweight.learn.distill.distilled import as_recipes, check_weights, compared
 from flyweight.learn.distill.lessons import lessons
 from flyweight.learn.recorded import recorded
 
 
 @dataclass(frozen=True)
 class matched:
-    """An objective for any output that is a tensor, by distillation of its values.
+    """An objective for any output, by distillation of the values of its tensor (``core.answer``).
 
     ``L = hard · task.loss + soft · mean((z_s − mean over teachers of z_t)²)``. On logits this is the limit of
     ``distilled`` at high temperature, but for a constant. ``teachers`` and ``cache`` as in ``distilled``.
@@ -39,6 +39,6 @@ class matched:
         if not self.soft:
             return self.hard * context.task.loss(recorded(output), batch)
         said = lessons(context, inputs, self.cache)
-        check_outputs("matched", output, said)
-        loss = self.soft * nn.functional.mse_loss(output.float(), said.mean(dim=1))
+        student = compared("matched", output, said)
+        loss = self.soft * nn.functional.mse_loss(student.float(), said.mean(dim=1))
         return loss + self.hard * context.task.loss(recorded(output), batch) if self.hard else loss
