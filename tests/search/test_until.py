@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +278,29 @@ def test_a_budget_that_no_ratio_keeps_says_what_came_closest(
         optimize(fresh_task, tmp_path / "out", strategy=how, budgets=["size_bytes<=100"])
     notes = [json.loads(path.read_text()) for path in (tmp_path / "out" / "steps").glob("*.json")]
     assert sum(note["step"]["use"].endswith(".Train") for note in notes) == 1, "the baseline alone"
+
+
+def test_a_machine_that_slows_down_takes_nothing_back(
+    fresh_task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last measuring is of all files, on a machine a third slower: what the search kept, the run keeps and says."""
+    slower = 4 / 3
+
+    def measured(paths: list[Path], **options: Any) -> list[Footprint]:
+        found = weighed(paths, **options)
+        if len(paths) == 1:
+            return found
+        return [replace(f, latency_ms=f.latency_ms and f.latency_ms * slower) for f in found]
+
+    monkeypatch.setattr("flyweight.search.evaluate.footprints", measured)
+    model = Thin(0.5)(fresh_task.model, fresh_task).eval()
+    limit = export_onnx(model, fresh_task, tmp_path / "model.onnx").path.stat().st_size
+    budget = f"latency_ms<={1.1 * limit / 1000:.6f}"
+    how = until(thinner(), most=0.75, step=0.25, slack=0.0)
+    for _ in range(2):
+        found = optimize(fresh_task, tmp_path / "out", strategy=how, budgets=[budget])
+        trained = [p for p in found.points if p.failure is None and not p.baseline]
+        assert [p.label for p in trained] == ["thinner by 0.5"], "and the same call goes on to no other ratio"
+        assert found.best() is trained[0]
+        assert (found.best().value("latency_ms") or 0) > found.budgets[0].limit
+        assert "when the machine was 33 % slower" in " ".join(repr(found).split())

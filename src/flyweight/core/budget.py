@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from flyweight.core.errors import BudgetError, unknown_name
 from flyweight.core.footprint import COSTS
+from flyweight.core.pace import Pace
 from flyweight.core.point import Point
 
 _FORM = re.compile(r"^\s*([a-z_]\w*)\s*<=\s*([0-9][0-9_]*\.?[0-9_]*(?:[eE][+-]?\d+)?|inf)\s*$")
@@ -42,9 +43,25 @@ class Budget:
         return cls(match[1], float(match[2].replace("_", "")))
 
     def excess(self, point: Point) -> float:
-        """How far ``point`` is over: 0 where it keeps the budget, .5 at half as much again, inf where not measured."""
+        """How far ``point`` is over: 0 where it keeps the budget, .5 at half as much again, inf where not measured.
+
+        A latency that the search measured within the limit keeps it too where the last measuring is above no more than
+        the machine was slower by then (:class:`~flyweight.core.pace.Pace`).
+        """
         value = point.value(self.field)
-        return float("inf") if value is None else max(0.0, value / self.limit - 1)
+        if value is None:
+            return float("inf")
+        return 0.0 if self.excuse(point) is not None else max(0.0, value / self.limit - 1)
+
+    def excuse(self, point: Point) -> str | None:
+        """One sentence on both measurements, where ``point`` keeps the budget but for the pace of the last one."""
+        pace = Pace.of(point)
+        if pace is None or not pace.excuses(point, self.field, self.limit):
+            return None
+        return (
+            f"{self} was met in the search, which measured {pace.then[self.field]:.3g}; the last measuring says "
+            f"{point.value(self.field):.3g}, when the machine was {100 * (pace.slower - 1):.2g} % slower"
+        )
 
     def __str__(self) -> str:
         """What :meth:`parse` reads back, to the last digit: a run keeps its budgets so.

@@ -10,7 +10,7 @@ from typing import Any
 
 from flyweight.core.atomic import read_json
 from flyweight.core.budget import Budget
-from flyweight.core.errors import BudgetError, StoreError, unknown_name
+from flyweight.core.errors import BudgetError, FlyweightError, StoreError, unknown_name
 from flyweight.core.footprint import COSTS
 from flyweight.core.point import Point
 from flyweight.core.verdict import verdict
@@ -81,12 +81,24 @@ class Frontier:
         """The budgets that the run was given."""
         return tuple(map(Budget.parse, self.about.get("budgets") or ()))
 
+    def asked(self) -> tuple[Point | None, str]:
+        """The point that the run was asked for, or None and why there is none: what :meth:`best` would raise.
+
+        The reason is empty where the run was given neither budgets nor ``max_drop``. For faces, which show any run.
+        """
+        try:
+            return verdict(self.points, self.budgets, self.about.get("max_drop")), ""
+        except FlyweightError as error:
+            return None, str(error)
+
     def best(self, **limits: float) -> Point:
         """The best quality among the points that keep every limit, as in ``best(size_bytes=200_000, latency_ms=2)``.
 
         Without limits, the point that the run was asked for, which the command line says to take: the best quality
         within the run's budgets or, where it was given a ``max_drop``, the smallest file within them that loses no
-        more; of a run that was given neither, the best quality of all.
+        more; of a run that was given neither, the best quality of all. A latency that the search measured within the
+        limit counts as within it where only the machine was slower in the last measuring
+        (:class:`~flyweight.core.pace.Pace`).
 
         Raises :class:`BudgetError`, telling what came closest, where no point does.
         """

@@ -13,6 +13,7 @@ from flyweight.core.footprint import COSTS
 from flyweight.core.frontier import Frontier
 from flyweight.core.point import Point, Score
 from flyweight.report.columns import COLUMNS
+from flyweight.report.excuses import excuses
 from flyweight.report.scale import change
 from flyweight.report.units import MISSING
 from flyweight.report.view import View
@@ -67,6 +68,8 @@ def text(frontier: Frontier, color: bool | None = None, width: int | None = None
         console.print(Text(_legend(view), style="dim"))
         for need in dict.fromkeys(need for p in view.shown for need in p.needs):
             console.print(Text(f"{_NEEDY} needs {need}; the plain file stands beside it", style="dim"))
+        for told in excuses(frontier):
+            console.print(Text(told))
     for point in view.failed:
         reason = " ".join((point.failure or "").split())
         console.print(Text.assemble(("✗ ", "red"), (point.label, "bold"), (f"  failed: {reason}", "")))

@@ -11,6 +11,7 @@ from flyweight.core.atomic import read_json, write_json
 from flyweight.core.errors import StoreError
 from flyweight.core.footprint import Footprint
 from flyweight.core.frontier import frontier
+from flyweight.core.pace import Pace
 from flyweight.core.point import Point, Score
 from flyweight.deploy.runtimes.open import open_artifact
 from flyweight.deploy.score import score
@@ -112,11 +113,12 @@ def _read(mark: Path) -> object:
 
 
 def _merged(before: Footprint, now: Footprint) -> Footprint:
-    """``now``, and what was measured ``before`` where ``now`` has nothing."""
+    """``now``, what was measured ``before`` where ``now`` has nothing, and the search's times, to compare with."""
     fields = ("size_bytes", "gzip_bytes", "parameters", "macs", "peak_memory_bytes", "load_ms", "energy_mj")
     kept = {name: getattr(before, name) for name in fields if getattr(now, name) is None}
     why = {name: reason for name, reason in now.why.items() if kept.get(name) is None}
-    return dataclasses.replace(now, **kept, why=why, detail={**before.detail, **now.detail})
+    whole = dataclasses.replace(now, **kept, why=why, detail={**before.detail, **now.detail})
+    return Pace.kept(before, whole)
 
 
 def _report(evaluator: Evaluator, point: Point) -> Score:
