@@ -14,6 +14,7 @@ from torch.utils.data import TensorDataset
 import sparse_files
 from flyweight.compress.prune.prune import Prune
 from flyweight.compress.prune.structures.block import block
+from flyweight.compress.prune.structures.element import element
 from flyweight.compress.quantize.quantize import Quantize
 from flyweight.core.task import Splits
 from flyweight.deploy.export.onnx import export_onnx
@@ -140,6 +141,23 @@ def test_the_fastest_is_chosen(quantized, times, ops, says, monkeypatch, tmp_pat
     assert len(found) == ops
     assert any(says in note for note in artifact.notes), artifact.notes
     assert bool(artifact.needs) == bool(found)
+
+
+@native
+@pytest.mark.parametrize(("gain", "taken"), [(1.2, False), (5.0, True)])
+def test_a_file_that_grows_by_more_than_it_gains_stays_dense(gain, taken, monkeypatch, tmp_path):
+    timed(monkeypatch, gain, 1.0)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3), nn.ReLU())
+    x = torch.randn(4, 3, 16, 16)
+    task = replace(image_task(net), data=splits(TensorDataset(x, torch.zeros(4, dtype=torch.long))))
+    model = Quantize()(Prune(0.9, structure=element())(net, task), task).eval()
+    plain = export_onnx(model, task, tmp_path / "plain.onnx")
+    artifact = export_onnx(model, task, tmp_path / "auto.onnx", kernels="auto")
+    grown = artifact.path.stat().st_size / plain.path.stat().st_size
+    assert bool(artifact.needs) == taken
+    assert (grown > 1.2) == taken, "single zeros fill hardly a tile of 4x4"
+    assert taken or any("as large, and the whole integer model ran 1.20× as fast" in note for note in artifact.notes)
 
 
 @native
