@@ -80,6 +80,26 @@ def heads(ratio, *counts, **more):
     return told(Prune(ratio, structure=head(), **more), Rows(*counts).eval())
 
 
+def test_a_ratio_below_what_had_gone_is_told():
+    """Ratios count what has gone, so 30 % after 50 % is nothing: masks stay as they were, and a note says so."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 32), nn.Linear(32, 32)).eval()
+    task = plain_task(model, torch.zeros(2, 64))
+    half = Prune(0.5)(model, task)
+    with noted() as notes:
+        less = Prune(0.3)(half, task)
+    (note,) = notes
+    assert note == (
+        "pruning was asked for 30 % of the parameters of weights, of which 50 % had gone before: it took no more. What "
+        "has gone counts in the ratio. Choose one above 0.5, or leave this pruning out."
+    )
+    assert all(torch.equal(a, b) for a, b in zip(half.state_dict().values(), less.state_dict().values(), strict=True))
+    with noted() as notes:
+        for ratio in (0.0, 0.5, 0.7):
+            Prune(ratio)(half, task)
+    assert notes == [], "nothing, the same again, and more are all that they say"
+
+
 def test_a_ratio_that_whole_heads_cannot_meet():
     (note,) = heads(0.3, 12)
     assert note == (
@@ -154,7 +174,8 @@ def test_what_was_gone_before_is_not_missed():
     torch.manual_seed(0)
     model = Rows(4, 4).eval()
     halved = Prune(0.5, structure=head())(model, plain_task(model, torch.zeros(2, 1, 8, 8)))
-    assert told(Prune(0.3, structure=head()), halved) == []
+    (note,) = told(Prune(0.3, structure=head()), halved)
+    assert "30 % of the parameters of heads, of which 50 % had gone before: it took no more" in note
     (note,) = told(Prune(0.7, structure=head()), halved)
     assert "70 % of the parameters of heads, and took 75 %" in note
 

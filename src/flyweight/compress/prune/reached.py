@@ -23,13 +23,21 @@ def tell_reached(pools: Sequence[Pool], ratio: float, distribution: Any, before:
     """Notes by how much ``pools`` missed ``ratio``, and why, where that is more than half of a unit: no rounding.
 
     Heads are large, and of these any difference that can be seen is told (half a percent). ``before`` is the fraction
-    that was gone before, which does not come back. A pool of the user's own may tell the name of its ``units``.
+    that was gone before, which does not come back: where that is more than ``ratio``, which counts it, this is told. A
+    pool of the user's own may tell the name of its ``units``.
     """
     (got, share), aim = _counted(pools, distribution), max(ratio, before)
     kind = next((str(pool.units) for pool in pools if hasattr(pool, "units")), "units")
-    if abs(got - aim) <= max(_SEEN, 0.0 if kind == "heads" else share / 2) + 1e-9:
-        return
     of = kind if _alike(distribution) else f"the parameters of {kind}"
+    seen = max(_SEEN, 0.0 if kind == "heads" else share / 2) + 1e-9
+    if 0 < ratio < before - seen and got <= before + seen:
+        note(
+            f"pruning was asked for {_percent(ratio)} of {of}, of which {_percent(before)} had gone before: it took no "
+            f"more. What has gone counts in the ratio. Choose one above {before:.4g}, or leave this pruning out."
+        )
+        return
+    if abs(got - aim) <= seen:
+        return
     multiple = max(pool.round_to for pool in pools)
     if multiple > 1:
         why, way = f"{kind} that stay come in multiples of {multiple}", "another ratio, or a smaller round_to"

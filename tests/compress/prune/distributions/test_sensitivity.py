@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from flyweight.compress.prune.distributions.sensitivity import sensitivity
+from flyweight.compress.prune.distributions.uniform import uniform
 from flyweight.core.errors import FlyweightError
 from pools import PlainPool
+
+FURTHER = sensitivity((0.5, 0.8, 0.9, 0.95, 0.98))
 
 
 def pools(*sizes, units=10):
@@ -50,6 +53,17 @@ def test_beyond_the_last_ratio_and_a_loss_of_nan_others_go_first():
     tables = {"a": {0.3: 0.1, 0.6: math.nan}, "b": {0.3: 5.0, 0.6: 50.0}}
     assert sensitivity((0.3, 0.6))(pools(1, 1), [torch.rand(10)] * 2, 0.45, curve(tables)) == [0.3, 0.6]
     assert sensitivity((0.3, 0.6))(pools(1, 1), [torch.rand(10)] * 2, 0.6, curve(tables)) == [0.6, 0.6]
+
+
+def test_from_its_last_ratio_on_it_is_uniform_and_further_ratios_go_on():
+    three = [PlainPool(name, torch.ones(units)) for name, units in (("a", 40), ("b", 60), ("c", 100))]
+    scores = [torch.rand(len(pool.parameters)) for pool in three]
+    steep = {"a": 1.0, "b": 2.0, "c": 30.0}
+    for ratio in (0.9, 0.95):
+        found, further = (d(three, scores, ratio, lambda p, r: r * steep[p.name]) for d in (sensitivity(), FURTHER))
+        assert found == uniform()(three, scores, ratio, None)
+        assert found[0] < further[0]
+        assert found[2] > further[2]
 
 
 def test_each_pool_is_tried_at_whole_units_alone():
