@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import inspect
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +23,7 @@ from flyweight.deploy.export.pack import pack
 from flyweight.deploy.export.rewrite import rewrite
 from flyweight.deploy.export.slim import slim
 from flyweight.deploy.export.sparse.sparse import check_kernels, sparse
+from flyweight.surgery.quiet import quiet
 
 OPSET = 18
 """The oldest that has all we write, so that the most runtimes read it; see ``_SINCE`` for what asks for more."""
@@ -130,7 +126,7 @@ def _convert(model: nn.Module, example: tuple[Tensor, ...], opset: int) -> Any:
     each = tuple({0: batch} for _ in example)
     shapes = (each,) if _variadic(model) else each
     program = None
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         try:
             program = torch.export.export(model, example, dynamic_shapes=shapes)
             exported = torch.onnx.export(program, dynamo=True, opset_version=opset, external_data=False, verbose=False)
@@ -143,23 +139,6 @@ def _convert(model: nn.Module, example: tuple[Tensor, ...], opset: int) -> Any:
 def _variadic(model: nn.Module) -> bool:
     kinds = [p.kind for p in inspect.signature(model.forward).parameters.values()]
     return kinds[:1] == [inspect.Parameter.VAR_POSITIONAL]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hides what torch.export and torch.onnx print on the way; what matters is raised."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _sign(proto: Any) -> None:

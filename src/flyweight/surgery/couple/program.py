@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import traceback
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from flyweight.core.errors import UnsupportedError
+from flyweight.surgery.quiet import quiet
 
 
 def exported(model: nn.Module, example: tuple[Tensor, ...]) -> Any:
@@ -23,7 +22,8 @@ def exported(model: nn.Module, example: tuple[Tensor, ...]) -> Any:
     dimension that is broadcast. Raises :class:`UnsupportedError` that names the module and the line that failed.
     """
     trouble: Exception | None = None
-    with _quiet():
+    # Whatever fails is told by an error of ours, or is only another trial.
+    with _whole(), quiet():
         for inputs in (_pair(example), example):
             for strict in (False, True):
                 try:
@@ -44,23 +44,14 @@ def _pair(example: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _whole() -> Iterator[None]:
     # nn.TransformerEncoderLayer and nn.MultiheadAttention hide in one operation where their fast path is on.
     fast = torch.backends.mha.get_fastpath_enabled()
-    # Whatever fails is told by an error of ours, or is only another trial.
-    logs = [logging.getLogger(name) for name in ("torch.export", "torch._subclasses.fake_tensor")]
-    levels = [log.level for log in logs]
     torch.backends.mha.set_fastpath_enabled(False)
-    for log in logs:
-        log.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        for log, level in zip(logs, levels, strict=True):
-            log.setLevel(level)
 
 
 def _explained(model: nn.Module, error: Exception) -> str:
