@@ -36,8 +36,8 @@ def test_a_slower_machine_takes_no_point_out_of_its_budget() -> None:
     assert one.footprint.latency_ms == 0.0901, "what is shown is what was measured last"
     told = LIMIT.excuse(one)
     assert told == (
-        "latency_ms<=0.09 was met in the search, which measured 0.0823; the last measuring says 0.0901, when the "
-        "machine was 11 % slower"
+        "latency_ms<=0.09 was met in the search, which measured 0.0823 ms; the last measuring says 0.0901 ms, when "
+        "the machine was 11 % slower"
     )
     found = Frontier((one,), about={"budgets": ["latency_ms<=0.09"]})
     assert found.best() is found.best(latency_ms=0.09) is found.asked()[0] is one

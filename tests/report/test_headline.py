@@ -79,3 +79,31 @@ def test_a_metric_of_another_scale(frontier: Frontier) -> None:
 
     points = (of(frontier.points[0], -3.0), of(frontier.points[2], -3.05))
     assert headline(Frontier(points)) == "47× smaller and 8.3× faster at −0.0500"
+
+
+@pytest.mark.parametrize(
+    ("ids", "about", "told"),
+    [
+        (("aaa0", "eee4"), {"budgets": ["size_bytes<=10"]}, "No model meets size_bytes ≤ 10"),
+        (
+            ("aaa0", "ccc2"),
+            {"budgets": ["size_bytes<=10", "latency_ms<=9"], "max_drop": 0.1},
+            "No model meets size_bytes ≤ 10 and latency_ms ≤ 9 and keeps the quality that was asked for",
+        ),
+        (("aaa0", "ccc2"), {"budgets": ["size_bytes<=200000"]}, "47× smaller and 8.3× faster at −0.24 points"),
+        (("aaa0", "eee4"), {"budgets": ["size_bytes<=1e9"]}, "No point improves on the baseline within the quality"),
+    ],
+)
+def test_what_was_asked_for_comes_first(
+    frontier: Frontier, ids: tuple[str, ...], about: dict[str, object], told: str
+) -> None:
+    assert headline(_only(frontier, *ids, **about)).startswith(told)
+
+
+def test_a_budget_that_costs_more_than_may_be_lost_is_met_all_the_same(frontier: Frontier) -> None:
+    """Without a pick, since it loses more than the baseline's own interval is wide, and that is no failure."""
+    base, small = frontier.points[0], frontier.points[2]
+    assert small.quality is not None
+    low = dataclasses.replace(small.quality, value=0.8532, low=0.84, high=0.86)
+    found = Frontier((base, dataclasses.replace(small, quality=low, report=None)), about={"budgets": ["latency_ms<=1"]})
+    assert headline(found) == "latency_ms ≤ 1 is met at −5.00 points"

@@ -227,6 +227,29 @@ def test_an_unfinished_search_says_so(frontier: Frontier, tmp_path: Path) -> Non
     assert "The search was" not in _read(_without_plotly(write(frontier, tmp_path / "r.html"))).text
 
 
+def test_a_budget_that_nothing_meets_is_told_at_the_head(frontier: Frontier, tmp_path: Path) -> None:
+    missed = dataclasses.replace(frontier, about={"budgets": ["size_bytes<=10"]})
+    page = write(missed, tmp_path / "r.html").read_text()
+    assert re.search(r"<h1>No model meets size_bytes ≤ 10</h1>", page)
+    assert re.search(r'class="warning">Closest came [^<]* Every point was kept', page)
+
+
+def test_a_budget_kept_at_the_searchs_pace_is_told_with_both_times(frontier: Frontier, tmp_path: Path) -> None:
+    first = frontier.points[1]
+    then = {"latency_ms": 0.45, "speedup": first.footprint.speedup}
+    footprint = dataclasses.replace(first.footprint, detail={**first.footprint.detail, "searched": then})
+    points = (frontier.points[0], dataclasses.replace(first, footprint=footprint))
+    text = _read(write(Frontier(points, about={"budgets": ["latency_ms<=0.5"]}), tmp_path / "r.html").read_text()).text
+    assert "which measured 0.45 ms; the last measuring says 0.51 ms, when the machine was 13 % slower." in text
+
+
+def test_the_splits_are_told_beside_the_cards(frontier: Frontier, tmp_path: Path) -> None:
+    told = "Chosen on the select split, told by the report split"
+    assert told in _read(_without_plotly(write(frontier, tmp_path / "r.html"))).text
+    unread = dataclasses.replace(frontier, points=tuple(dataclasses.replace(p, report=None) for p in frontier.points))
+    assert told not in _read(_without_plotly(write(unread, tmp_path / "r.html"))).text
+
+
 def test_an_odd_about_is_shown_and_not_raised(frontier: Frontier, tmp_path: Path) -> None:
     about = {"task": None, "host": "a string", "versions": [1], "strategy": 3, "options": None, "budgets": ["a<=1"],
              "more": {"deep": {"x_bytes": 2000}}}  # fmt: skip

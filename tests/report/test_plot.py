@@ -26,6 +26,7 @@ def test_every_finished_point_once_and_no_failed_one(frontier: Frontier) -> None
     figure = plot(frontier)
     assert _ids(_traces(figure)) == ["aaa0", "bbb1", "ccc2", "ddd3", "eee4"]
     assert figure.layout.xaxis.type == "log"
+    assert figure.layout.yaxis.automargin, "or the title would stand on labels such as 91.5"
     assert _ids(_traces(plot(frontier, "latency_ms"))) == ["aaa0", "bbb1", "ccc2", "eee4"]
 
 

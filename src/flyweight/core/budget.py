@@ -59,8 +59,8 @@ class Budget:
         if pace is None or not pace.excuses(point, self.field, self.limit):
             return None
         return (
-            f"{self} was met in the search, which measured {pace.then[self.field]:.3g}; the last measuring says "
-            f"{point.value(self.field):.3g}, when the machine was {100 * (pace.slower - 1):.2g} % slower"
+            f"{self} was met in the search, which measured {pace.then[self.field]:.3g} ms; the last measuring "
+            f"says {point.value(self.field):.3g} ms, when the machine was {100 * (pace.slower - 1):.2g} % slower"
         )
 
     def __str__(self) -> str:

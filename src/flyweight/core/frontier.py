@@ -88,7 +88,7 @@ class Frontier:
         """
         try:
             return verdict(self.points, self.budgets, self.about.get("max_drop")), ""
-        except FlyweightError as error:
+        except (FlyweightError, TypeError) as error:
             return None, str(error)
 
     def best(self, **limits: float) -> Point:

@@ -48,10 +48,18 @@ def picks(frontier: Frontier) -> tuple[Pick, ...]:
 
 
 def headline(frontier: Frontier) -> str:
-    """The run in one sentence, such as "47× smaller at −0.2 points"."""
+    """The run in one sentence, such as "47× smaller at −0.2 points"; first of all that its budgets were not met."""
     view, chosen = View.of(frontier), picks(frontier)
     if not view.shown:
         return "No candidate was finished" if view.failed or view.left_out else "Nothing has been tried yet"
+    taken, why = frontier.asked()
+    unmet = why.startswith("BudgetError: no model")
+    wanted = " and ".join(str(b).replace("<=", " ≤ ") for b in (frontier.budgets if unmet or taken else ()))
+    if wanted and unmet:
+        kept = " and keeps the quality that was asked for" if frontier.about.get("max_drop") is not None else ""
+        return f"No model meets {wanted}{kept}"
+    if wanted and taken is not None and not taken.baseline and not chosen and view.baseline is not None:
+        return f"{wanted} is met at {_at(view, taken)}"
     if chosen:
         texts = _sentences(view, chosen) or ["As good as the baseline, and no smaller or faster"]
         whole = texts[0] if len(texts) == 1 else ", ".join(texts[:-1]) + ", or " + texts[-1]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from flyweight.core.frontier import Frontier
 from flyweight.core.point import Point
 from flyweight.report.axes import Axes
+from flyweight.report.excuses import excuses
 from flyweight.report.headline import headline, picks
 from flyweight.report.listing import anchor
 from flyweight.report.markup import Markup, data, joined, section, tag
@@ -16,6 +17,8 @@ from flyweight.report.view import View
 
 FIGURES = ("size_bytes", "latency_ms")
 _ENDS = {"time limit": "stopped by its time limit", "interrupted": "interrupted: this is what it had so far"}
+
+_RULE = "Chosen on the select split, told by the report split: there, by chance, another point may be ahead."
 
 
 def header(frontier: Frontier, view: View) -> Markup:
@@ -27,7 +30,6 @@ def header(frontier: Frontier, view: View) -> Markup:
     counted += [f"{len(view.left_out)} left out"] if view.left_out else []
     ended = str(about.get("ended") or "").replace("T", " ").replace("+00:00", " UTC")
     counted += [ended] if ended else []
-    end = _ENDS.get(str(about.get("end")), "")
     cards = [
         tag(
             "a",
@@ -45,8 +47,9 @@ def header(frontier: Frontier, view: View) -> Markup:
         tag("p", "flyweight", tag("span", task) if task else "", class_="eyebrow"),
         tag("h1", headline(frontier)),
         tag("p", " · ".join(counted), class_="counted"),
-        tag("p", f"The search was {end}.", class_="warning") if end else "",
+        *(tag("p", told, class_="warning") for told in _warnings(frontier)),
         tag("div", *cards, class_="cards") if cards else "",
+        tag("p", _RULE, class_="note") if any(pick.point.report for pick in picks(frontier)) else "",
     )
 
 
@@ -77,6 +80,15 @@ def figures(frontier: Frontier, view: View, plots: Sequence[str]) -> Markup:
         tag("span", " Hover for a recipe, click to see more; drag to zoom, double-click to see all.", class_="screen"),
     )
     return section("frontier", "The frontier", tag("div", *drawn, class_="figures"), lead=lead)
+
+
+def _warnings(frontier: Frontier) -> list[str]:
+    """What a reader has to know of the search's end: that it was cut short, and what of its budgets was not met."""
+    end = _ENDS.get(str(frontier.about.get("end")), "")
+    _, why = frontier.asked()
+    unmet = why.partition("; ")[2] or why  # the headline tells what comes before
+    told = [f"The search was {end}." if end else "", unmet[:1].upper() + unmet[1:], *excuses(frontier)]
+    return [text for text in told if text]
 
 
 def _cards(frontier: Frontier) -> list[tuple[str, list[str], Point, str]]:

@@ -160,7 +160,8 @@ def _dress(figure: Any, view: View, cost: str, any_drawn: bool) -> None:
         },
         yaxis={
             **line,
-            "title": {"text": f"Quality on select{unit}", "font": {"size": 12.5}},
+            "title": {"text": f"Quality on select{unit}", "font": {"size": 12.5}, "standoff": 12},
+            "automargin": True,  # labels of any width, and the title beside them
             "range": [view.scale.value(v) for v in axes.quality],
         },
     )
