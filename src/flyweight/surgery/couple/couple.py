@@ -15,8 +15,9 @@ def couple(model: nn.Module, example: tuple[Tensor, ...]) -> Coupling:
 
     ``example`` is one batch of inputs. The model, without its chains, is exported by torch.export, and each element of
     each tensor gets a label: the unit without which it would not be there. Where an operation needs several labels
-    kept or taken away together they become one, and where it needs all of them they stay. A size that the model's own
-    code holds is tried on a copy: where it cannot be set, the units stay too. The reasons are in ``refused``.
+    kept or taken away together they become one, and where it needs all of them they stay. All groups are tried on a
+    copy: where the model's own code holds a size that cannot be set, or works one out of another tensor's, the units
+    stay too. The reasons are in ``refused``.
     Raises :class:`UnsupportedError` where the model cannot be exported.
     """
     followed = follow(model, example)

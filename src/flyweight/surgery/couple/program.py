@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import traceback
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from flyweight.core.errors import UnsupportedError
+from flyweight.surgery.couple.line import line_of
 from flyweight.surgery.quiet import quiet
 
 
@@ -55,14 +54,10 @@ def _whole() -> Iterator[None]:
 
 
 def _explained(model: nn.Module, error: Exception) -> str:
-    home = str(Path(torch.__file__).parent)
-    own = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(home)]
-    own = [f for f in own if Path(f.filename) != Path(__file__)]
-    line = f" at {Path(own[-1].filename).name}:{own[-1].lineno} ({own[-1].line})" if own else ""
     told = [text.strip() for text in str(error).splitlines() if text.strip()]
     cause = told[0] if told else type(error).__name__
     return (
         f"UnsupportedError: the coupled dimensions of {type(model).__name__} cannot be traced, for torch.export fails"
-        f"{line}: {cause.rstrip('.')}. Write that part without branches on the values of tensors, or prune elements "
-        "instead of channels."
+        f"{line_of(error)}: {cause.rstrip('.')}. Write that part without branches on the values of tensors, or "
+        "prune elements instead of channels."
     )

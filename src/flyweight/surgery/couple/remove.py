@@ -14,6 +14,7 @@ from flyweight.surgery.couple.attention import free_heads_
 from flyweight.surgery.couple.constants import Choice, Constant, constants, settings
 from flyweight.surgery.couple.follow import Followed, follow
 from flyweight.surgery.couple.foreseen import as_foreseen
+from flyweight.surgery.couple.line import line_of
 from flyweight.surgery.couple.narrow import Dropped, narrow_
 from flyweight.surgery.coupling import Coupling, Group
 from flyweight.surgery.device import on_device
@@ -84,7 +85,7 @@ def fitting(
     same: Choice | None = None
     for choice in _choices(model, groups, dropped, example, trace):
         smaller = cut_(copy.deepcopy(model), groups, dropped, choice)
-        if _difference(smaller, example, wanted) is not None:
+        if difference(smaller, example, wanted) is not None:
             continue
         if trace is None or as_foreseen(smaller, groups, dropped, trace, example):
             return choice
@@ -121,17 +122,21 @@ def cut_(
     return model
 
 
-def outputs(model: nn.Module, example: tuple[Tensor, ...]) -> list[Tensor]:
-    """What ``model`` makes of the example, and of some under noise, for an example may well be all zeros."""
+def outputs(model: nn.Module, example: tuple[Tensor, ...], noisy: int = _NOISY) -> list[Tensor]:
+    """What ``model`` makes of the example, and of ``noisy`` under noise, for an example may well be all zeros."""
     noise = torch.Generator().manual_seed(0)
-    varied = [[_noisy(t, noise) for t in example] for _ in range(_NOISY)]
+    varied = [under_noise(example, noise) for _ in range(noisy)]
     with evaluated(model), torch.no_grad():
         out = [model(*on_device(inputs, model)) for inputs in (example, *varied)]
     return [t for t in pytree.tree_leaves(out) if isinstance(t, Tensor)]
 
 
-def _noisy(tensor: Tensor, noise: torch.Generator) -> Tensor:
+def under_noise(example: tuple[Tensor, ...], noise: torch.Generator) -> tuple[Tensor, ...]:
     """Floats under noise; tables of whole numbers turned around, so that they stay in range."""
+    return tuple(_noisy(tensor, noise) for tensor in example)
+
+
+def _noisy(tensor: Tensor, noise: torch.Generator) -> Tensor:
     if tensor.is_floating_point():
         return tensor + torch.randn(tensor.shape, generator=noise).to(tensor)
     if tensor.dim() < 2:
@@ -139,12 +144,13 @@ def _noisy(tensor: Tensor, noise: torch.Generator) -> Tensor:
     return tensor.roll(int(torch.randint(tensor.shape[-1], (), generator=noise)), -1)
 
 
-def _difference(model: nn.Module, example: tuple[Tensor, ...], wanted: list[Tensor]) -> str | None:
-    """In what the outputs of ``model`` are not ``wanted``, or None."""
+def difference(model: nn.Module, example: tuple[Tensor, ...], wanted: list[Tensor], noisy: int = _NOISY) -> str | None:
+    """In what the outputs of ``model`` are not ``wanted``, its earlier ones of as many ``noisy`` examples, or None."""
     try:
-        got = outputs(model, example)
+        got = outputs(model, example, noisy)
     except Exception as error:
-        return f"it cannot run any more: {(str(error).splitlines() or [type(error).__name__])[0].rstrip('.')}"
+        told = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        return f"it cannot run any more{line_of(error)}: {told}"
     for mine, his in zip(got, wanted, strict=True):
         if mine.shape != his.shape:
             return f"an output of shape {tuple(his.shape)} becomes {tuple(mine.shape)}"
@@ -165,13 +171,13 @@ def _refusal(
     name, why, changed = groups[0].label, "", list[Constant]()
     for group in groups:
         if fitting(model, (group,), dropped, example, wanted) is None:
-            told = _difference(cut_(copy.deepcopy(model), (group,), dropped, ()), example, wanted)
+            told = difference(cut_(copy.deepcopy(model), (group,), dropped, ()), example, wanted)
             name, why = group.label, told or ""
             found = constants(follow(model, example), (group,), dropped)
             changed = [constant for constant in found if not constant.implied]
             break
     else:
-        why = _difference(cut_(copy.deepcopy(model), groups, dropped, ()), example, wanted) or ""
+        why = difference(cut_(copy.deepcopy(model), groups, dropped, ()), example, wanted) or ""
     held = next((c for c in changed if not any(settings(model, [c]))), next(iter(changed), None))
     place = (
         ""
