@@ -23,6 +23,7 @@ from flyweight.core.task import Task
 from flyweight.deploy.export.onnx import export_onnx
 from flyweight.models.resize import Resize
 from flyweight.search.candidate import Candidate, Terms
+from flyweight.search.chain import chain
 from flyweight.search.optimize import optimize
 from flyweight.search.until import until
 
@@ -50,7 +51,7 @@ class thinner:
         assert task.train is not None
         return (task.train, Thin(ratio), task.train)
 
-    def label(self, ratio: float) -> str:
+    def label(self, ratio: float, task: Task) -> str:
         return f"thinner by {ratio:.4g}"
 
 
@@ -221,6 +222,11 @@ def test_the_last_ratio_is_the_most_even_off_the_grid() -> None:
 def test_wrong_fields_are_told(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(FlyweightError, match=said):
         until(thinner(), **fields)
+
+
+def test_looks_are_named_as_the_chain_names_them(fresh_task: Task) -> None:
+    terms = Terms(folder=Path(), budgets=(Budget("size_bytes", 1000),))
+    assert next(until(chain(), least=0.5)(fresh_task, terms)).label == chain().label(0.5, fresh_task)
 
 
 def test_without_a_budget_there_is_nothing_to_prune_to(fresh_task: Task, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ class Template(Protocol):
     """``(ratio, task) -> recipe``: any function, or a frozen dataclass such as :class:`~flyweight.search.chain.chain`.
 
     Recipes of two ratios share their first steps, those before the first that knows the ratio. An attribute
-    ``label``, ``ratio -> text``, names them for people.
+    ``label``, ``(ratio, task) -> text``, names them for people.
     """
 
     def __call__(self, ratio: float, task: Task) -> Recipe: ...
@@ -126,7 +126,7 @@ class _Search:
         """The recipe at ``place``, in earnest or as a sketch."""
         ratio = self.how.ratio(place)
         told: Any = getattr(self.how.recipe, "label", None)
-        label = told(ratio) if callable(told) else f"ratio {ratio:.4g}"
+        label = told(ratio, self.task) if callable(told) else f"ratio {ratio:.4g}"
         return Candidate(label=label, recipe=self.how.recipe(ratio, self.task), sketch=sketch)
 
     def find(self) -> Generator[Candidate, Point, int]:
