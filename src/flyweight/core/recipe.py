@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import time
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from flyweight.core.answer import answer
+from flyweight.core.copied import copied
 from flyweight.core.crew import agreed
 from flyweight.core.errors import FlyweightError
 from flyweight.core.key import recipe_keys
@@ -43,7 +43,7 @@ def run(recipe: Sequence[Step], model: nn.Module, task: Task, store: Store | Non
     keys = recipe_keys(steps, model, task)
     done = agreed(_kept(keys, store))
     _tell(keys[1 : done + 1], store)
-    current = _replay(steps[:done], keys[done], model, task, store) if done else copy.deepcopy(model)
+    current = _replay(steps[:done], keys[done], model, task, store) if done else copied(model)
     for index in range(done, len(steps)):
         current = _take(steps[index], keys[index], keys[index + 1], current, model, task, store, steps[: index + 1])
     return current
@@ -109,14 +109,14 @@ def _replay(steps: Recipe, key: str, model: nn.Module, task: Task, store: Store 
 
 def replay(recipe: Sequence[Step], model: nn.Module, task: Task, state: dict[str, Tensor]) -> nn.Module:
     """The model that ``recipe`` made of ``model``: its structure rebuilt, not trained, its values from ``state``."""
-    current = copy.deepcopy(model)
+    current = copied(model)
     for step in recipe:
         current = step.replay(current, task, state)
     return restore(current, state).eval()
 
 
 def _frozen(model: nn.Module) -> nn.Module:
-    return copy.deepcopy(model).eval().requires_grad_(False)
+    return copied(model).eval().requires_grad_(False)
 
 
 class Ensemble(nn.Module):

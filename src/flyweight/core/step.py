@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
+
+from flyweight.core.copied import copied
 
 if TYPE_CHECKING:
     from flyweight.core.task import Task
@@ -22,7 +23,7 @@ class Step(ABC):
     """
 
     def __call__(self, model: nn.Module, task: Task) -> nn.Module:
-        return self.edit(copy.deepcopy(model), task)
+        return self.edit(copied(model), task)
 
     @abstractmethod
     def edit(self, model: nn.Module, task: Task) -> nn.Module:

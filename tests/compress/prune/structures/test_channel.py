@@ -66,6 +66,25 @@ def test_what_the_reader_can_mend_is_told_first():
         Prune(0.5, structure=head())(model, task)
 
 
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm])
+def test_weights_that_another_parametrization_makes_are_named_with_the_way_out(norm, tiny_task):
+    model = nn.Sequential(norm(nn.Linear(4, 6)), norm(nn.Linear(6, 6)), nn.Linear(6, 2)).eval()
+    task = dataclasses.replace(tiny_task, model=model, example=(torch.randn(2, 4),))
+    told = r"Remove the parametrization of '0' .*by torch\.nn\.utils\.parametrize\.remove_parametrizations"
+    with pytest.raises(UnsupportedError, match=told):
+        Prune(0.5, structure=channel())(model, task)
+
+
+def test_a_reason_that_layers_share_is_told_once(tiny_task):
+    normed = nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Linear(6, 6), nn.LayerNorm(6))
+    model = nn.Sequential(normed, nn.RNN(6, 6, batch_first=True)).eval()
+    task = dataclasses.replace(tiny_task, model=model, example=(torch.randn(2, 3, 4),))
+    with pytest.raises(UnsupportedError) as caught:
+        Prune(0.5, structure=channel())(model, task)
+    reasons = str(caught.value).partition("taken away (")[2].partition("). ")[0].split("; ")
+    assert len(reasons) == len({reason.partition(": ")[2] for reason in reasons}) > 1
+
+
 def test_a_round_number_that_no_layer_has_is_refused(tiny_task):
     with pytest.raises(ShapeError, match=r"channel\(round_to=17\) can take nothing from Sequential, whose largest"):
         Prune(0.5, structure=channel(round_to=17))(tiny_task.model, tiny_task)

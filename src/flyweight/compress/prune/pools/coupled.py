@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils import parametrize
 
 from flyweight.core.errors import ShapeError, UnsupportedError
 from flyweight.core.task import Task
+from flyweight.surgery.chain import foreign
 from flyweight.surgery.couple.couple import couple
-from flyweight.surgery.coupling import Group, Slice
+from flyweight.surgery.coupling import Coupling, Group, Slice
 from flyweight.surgery.mask import Mask, mask_of
 from flyweight.surgery.walk import matching, within
 
@@ -135,14 +137,7 @@ def coupled(model: nn.Module, task: Task, exclude: Sequence[str], kind: str, rou
         if group.kind == kind and not any(within(name, left_alone) for name in made):
             found.append(Coupled(group, tuple(_pieces(owners, group)), round_to))
     if not found:
-        # What no code can change comes last.
-        reasons = sorted(coupling.refused.items(), key=lambda one: any(text in one[1] for text in _GIVEN))
-        why = "; ".join(f"{name}: {reason}" for name, reason in reasons[:3])
-        raise UnsupportedError(
-            f"UnsupportedError: {type(model).__name__} has no {kind}s that can be taken away"
-            f"{f' outside exclude={tuple(exclude)!r}' if exclude else ''}{f' ({why})' if why else ''}. "
-            "Use structure=element() or block(), or leave Prune out of the recipe."
-        )
+        raise UnsupportedError(_none_found(model, coupling, exclude, kind))
     largest = max(len(pool.kept) for pool in found)
     if round_to > largest:
         raise ShapeError(
@@ -150,6 +145,32 @@ def coupled(model: nn.Module, task: Task, exclude: Sequence[str], kind: str, rou
             f"group has {largest} {kind}s. Give a smaller one, as in round_to={max(1, largest // 4)}."
         )
     return found
+
+
+def _none_found(model: nn.Module, coupling: Coupling, exclude: Sequence[str], kind: str) -> str:
+    # What no code can change comes last; what layers share is told once.
+    layers: dict[str, list[str]] = {}
+    for name, reason in sorted(coupling.refused.items(), key=lambda one: any(text in one[1] for text in _GIVEN)):
+        layers.setdefault(reason, []).append(name)
+    told = [
+        f"{', '.join(names[:3])}{', …' if names[3:] else ''}: {shared}" for shared, names in list(layers.items())[:3]
+    ]
+    why = "; ".join(told)
+    normed = next((name for name, module in model.named_modules() if _normed(module)), None)
+    way = (
+        "Use structure=element() or block(), or leave Prune out of the recipe."
+        if normed is None
+        else f"Remove the parametrization of {normed!r} (weight or spectral norm?) by "
+        "torch.nn.utils.parametrize.remove_parametrizations, or leave Prune out of the recipe."
+    )
+    return (
+        f"UnsupportedError: {type(model).__name__} has no {kind}s that can be taken away"
+        f"{f' outside exclude={tuple(exclude)!r}' if exclude else ''}{f' ({why})' if why else ''}. {way}"
+    )
+
+
+def _normed(module: nn.Module) -> bool:
+    return parametrize.is_parametrized(module) and any(foreign(module, name) for name in module.parametrizations)  # type: ignore[union-attr]
 
 
 def _pieces(owners: Mapping[str, nn.Module], group: Group) -> list[Piece]:
