@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, fx, nn
 
 from flyweight.surgery.couple.collect import classes_of
 from flyweight.surgery.couple.follow import Followed
+from flyweight.surgery.couple.line import traced_line
 from flyweight.surgery.couple.narrow import Dropped
 from flyweight.surgery.couple.value import Value, core, first, varying
 from flyweight.surgery.coupling import Group
@@ -27,6 +28,7 @@ class Constant:
     """A number in an operation of ``modules`` (dotted names, innermost first) that has to become ``new``.
 
     ``implied``: the operation works it out by itself (a −1), and only an attribute that speaks of heads should follow.
+    ``line``: where the first such operation stands, `` at net.py:12 (…)``, or empty.
     """
 
     operation: str
@@ -34,6 +36,7 @@ class Constant:
     old: int
     new: int
     implied: bool = False
+    line: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ def constants(followed: Followed, groups: tuple[Group, ...], dropped: Dropped) -
             for old, new, implied in _changes(followed, node, value, gone):
                 stack = [str(path) for path, _ in node.meta.get("nn_module_stack", {}).values()]
                 name = getattr(node.target, "__name__", str(node.target)).partition(".")[0]
-                found[Constant(name, tuple(reversed(stack or [""])), old, new, implied)] = None
+                line = traced_line(str(node.meta.get("stack_trace") or ""))
+                found.setdefault(Constant(name, tuple(reversed(stack or [""])), old, new, implied, line))
     return list(found)
 
 

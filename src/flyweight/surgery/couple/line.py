@@ -1,7 +1,8 @@
-"""The line of a model's code at which it stopped."""
+"""The line of a model's code at which it stopped, or at which an operation of its trace stands."""
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
 
@@ -15,5 +16,15 @@ def line_of(error: BaseException) -> str:
 
     Empty where there is none.
     """
-    own = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_HOMES)]
-    return f" at {Path(own[-1].filename).name}:{own[-1].lineno} ({own[-1].line})" if own else ""
+    return _innermost([(f.filename, f.lineno or 0, f.line or "") for f in traceback.extract_tb(error.__traceback__)])
+
+
+def traced_line(stack: str) -> str:
+    """The same of the ``stack_trace`` that torch.export gives to a node."""
+    found = re.findall(r'^\s*File "(.*)", line (\d+), in .*\n\s*(.*)', stack, re.MULTILINE)
+    return _innermost([(file, int(number), code) for file, number, code in found])
+
+
+def _innermost(frames: list[tuple[str, int, str]]) -> str:
+    own = [frame for frame in frames if not frame[0].startswith(_HOMES)]
+    return f" at {Path(own[-1][0]).name}:{own[-1][1]} ({own[-1][2].strip()})" if own else ""

@@ -130,7 +130,7 @@ def _last(group: Group) -> dict[str, Tensor]:
 def _held(held: Constant) -> str:
     return (
         f"{held.operation} of {_place(held)} holds the size {held.old} as a number (an attribute of the module or −1 "
-        "would do), or divides it at a fixed place"
+        f"would do), or divides it at a fixed place{held.line}"
     )
 
 
