@@ -151,3 +151,27 @@ class Table(nn.Module):
 def test_an_example_that_takes_no_noise_is_tried_as_it_is() -> None:
     coupling = couple(Table().eval(), (torch.ones(4096),))
     assert {group.label for group in coupling.groups} == {"table", "one"}
+
+
+class Drawn(nn.Module):
+    """What is drawn in evaluation too, as a variational code is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.code, self.two = nn.Linear(5, 8), nn.Linear(8, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        code = self.code(self.one(x).relu())
+        out: Tensor = self.two(code + torch.randn(len(x), 1))
+        return out
+
+
+def test_a_model_that_draws_numbers_is_compared_on_the_same_ones() -> None:
+    state = torch.get_rng_state()
+    coupling = couple(Drawn().eval(), (torch.ones(2, 5),))
+    assert "one" in {group.label for group in coupling.groups}
+    torch.set_rng_state(state)
+    model = Drawn().eval()
+    after = torch.get_rng_state()
+    couple(model, (torch.ones(2, 5),))
+    assert torch.equal(after, torch.get_rng_state())

@@ -126,7 +126,8 @@ def outputs(model: nn.Module, example: tuple[Tensor, ...], noisy: int = _NOISY) 
     """What ``model`` makes of the example, and of ``noisy`` under noise, for an example may well be all zeros."""
     noise = torch.Generator().manual_seed(0)
     varied = [under_noise(example, noise) for _ in range(noisy)]
-    with evaluated(model), torch.no_grad():
+    with evaluated(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)  # a model that draws numbers draws the same ones each time
         out = [model(*on_device(inputs, model)) for inputs in (example, *varied)]
     return [t for t in pytree.tree_leaves(out) if isinstance(t, Tensor)]
 
