@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,10 +186,9 @@ def _whole(
         paths = [folder / f"{i}.onnx" for i in range(len(ways) + 1)]
         paths[0].write_bytes(proto.SerializeToString())
         for path, (way, turn) in zip(paths[1:], ways, strict=True):
-            copy = type(proto)()
-            copy.CopyFrom(proto)
-            apply(copy, net, way, turn)
-            path.write_bytes(copy.SerializeToString())
+            graph = copy.deepcopy(proto)
+            apply(graph, net, way, turn)
+            path.write_bytes(graph.SerializeToString())
         return paths
 
     (times,) = race([Heat(object(), written)], arrays, WHOLE_SECONDS)

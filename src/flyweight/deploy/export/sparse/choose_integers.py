@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ def choose_integers(proto: Any, net: Net, found: Sequence[Op], example: Sequence
 
     graphs = [proto]
     for way in ways:
-        graphs.append(_copy(proto))
+        graphs.append(copy.deepcopy(proto))
         in_fours(graphs[-1], net, way)
 
     def written(folder: Path) -> list[Path]:
@@ -77,15 +78,9 @@ def choose_integers(proto: Any, net: Net, found: Sequence[Op], example: Sequence
 
 def _stored(proto: Any) -> int:
     """About the bytes of the file that ``proto`` becomes."""
-    graph = _copy(proto)
+    graph = copy.deepcopy(proto)
     bitmap(graph)
     return int(graph.ByteSize())
-
-
-def _copy(proto: Any) -> Any:
-    made = type(proto)()
-    made.CopyFrom(proto)
-    return made
 
 
 def _sparse(op: Op) -> bool:
